@@ -1,0 +1,39 @@
+# Everything runs from a virtual environment in .venv, which each target sets up itself.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint results check-results clean
+
+help:            ## list the targets
+	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(STAMP)  ## build .venv from the pinned requirements
+
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit( \
+	  "SeqZoo needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: try make PYTHON=python3.12" % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: setup      ## train, export, serve and ask a sentiment model
+	$(BIN)/python -m recipes.demo
+
+test: setup      ## the test suite, without the slow tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup ## the slow tests alone
+	$(BIN)/python -m pytest -m slow
+
+lint: setup      ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:           ## remove .venv and caches, not runs/
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

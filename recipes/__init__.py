@@ -1,0 +1,1 @@
+"""One module per task, from raw data to an exported model: `python -m recipes`."""

@@ -1,0 +1,1 @@
+"""The library: ports, pipelines, layers, models, preprocessing, data sets, metrics."""
