@@ -22,7 +22,10 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@touch $@
 
 demo: setup      ## train, export, serve and ask a sentiment model
-	$(BIN)/python -m recipes.demo
+	$(BIN)/python -m recipes sentiment train --run-dir runs/demo
+	$(BIN)/python -m recipes sentiment export --run-dir runs/demo --out models
+	$(BIN)/python -m serving ask models/sentiment "A slow start, but what a finish!"
+	$(BIN)/python -m serving parity models/sentiment
 
 test: setup      ## the test suite, without the slow tests
 	$(BIN)/python -m pytest -m "not slow"

@@ -1,0 +1,189 @@
+"""The four commands that every recipe has: train, evaluate, predict, export.
+
+Nothing here imports TensorFlow before the command line has been read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import tyro
+
+from recipes import config as configuration
+from recipes.run import Run, read_config
+from zoo.errors import ConfigError, DataError, MisuseError
+from zoo.pipeline import Pipeline
+
+C = TypeVar("C")
+O = TypeVar("O", bound="RunOptions")
+
+METRICS = "metrics.json"
+
+
+@dataclass(frozen=True)
+class TrainOptions(Generic[C]):
+    """Train a model; the same command on the same folder goes on where it stopped."""
+
+    fields: C
+    run_dir: Path = Path("runs")
+    """Folder of the run; it belongs to one configuration."""
+    preset: str = "base"
+    """Where the fields below start from."""
+    config: Path | None = None
+    """JSON file whose fields replace the preset's."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Use a trained run."""
+
+    run_dir: Path = Path("runs")
+    """Folder of a finished run."""
+
+
+@dataclass(frozen=True)
+class PredictOptions(RunOptions):
+    """Answer raw rows with a trained run."""
+
+    rows: tyro.conf.Positional[tuple[str, ...]] = ()
+    """The rows, one word each: quote texts that hold spaces."""
+
+
+@dataclass(frozen=True)
+class ExportOptions(RunOptions):
+    """Export a trained run as a SavedModel for TF Serving."""
+
+    out: Path = Path("models")
+    """Base folder; the model goes to OUT/NAME/VERSION/."""
+    name: str = ""
+    """Name of the served model; the recipe's by default."""
+
+
+def train(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
+    """Train a model, score it once on the test part, and write the run folder."""
+    start = configuration.starting_point(recipe.PRESETS, arguments)
+    default = TrainOptions(start, run_dir=Path("runs", name))
+    options = configuration.parse(
+        TrainOptions[recipe.Config],  # type: ignore[name-defined]
+        arguments,
+        default,
+        f"python -m recipes {name} train",
+    )
+    config = options.fields
+    # Data before the folder: what cannot be trained on leaves nothing behind.
+    data = recipe.load(config)
+    run = Run(options.run_dir, name, configuration.to_json(config))
+    results = run.read_json(METRICS)
+    if results is None:
+        results = _train(recipe, config, data, run)
+    else:
+        print(f"'{run.folder}' is finished: this is what it measured")
+    _print_results(run, results)
+
+
+def _train(recipe: ModuleType, config: Any, data: Any, run: Run) -> dict[str, Any]:
+    pipeline = recipe.build(config, data)
+    _print_sizes(data, pipeline)
+    trained = recipe.train(config, data, pipeline, run)
+    pipeline.save(run.folder)
+    results = {
+        "test": recipe.evaluate(config, data, pipeline),
+        "baselines": recipe.baselines(config, data),
+        **trained,
+        "parameters": pipeline.model.count_params(),
+        "data": _data_facts(data),
+    }
+    recipe.report(config, data, pipeline, run, results)
+    # Last, since its presence says that the run is finished.
+    run.write_json(METRICS, results)
+    return results
+
+
+def _data_facts(data: Any) -> dict[str, Any]:
+    rows = {part: len(rows) for part, rows in data._asdict().items()}
+    source = data.train.source
+    return {"name": data.train.name, **rows, **(vars(source) if source else {})}
+
+
+def _print_sizes(data: Any, pipeline: Pipeline) -> None:
+    sizes = ", ".join(f"{len(rows):,} {part}" for part, rows in data._asdict().items())
+    print(f"data set: {data.train.name} ({sizes} rows)")
+    print(f"model: {pipeline.model.count_params():,} parameters", flush=True)
+
+
+def _print_results(run: Run, results: dict[str, Any]) -> None:
+    """Print the headline: the test score beside each baseline's."""
+    metric, score = next(iter(results["test"].items()))
+    print(f"test {metric}: {score:.4f}")
+    for name, baseline in results["baselines"].items():
+        verdict = "" if score >= baseline[metric] else "  <- better than the model"
+        print(f"  {name}: {baseline[metric]:.4f}{verdict}")
+    print(f"run folder: {run.folder}")
+
+
+def evaluate(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
+    """Score a trained run on its test part again and print the metrics as JSON."""
+    options = _parse(RunOptions, name, "evaluate", arguments)
+    config = _config_of(options.run_dir, name, recipe)
+    pipeline = Pipeline.load(options.run_dir)
+    print(json.dumps(recipe.evaluate(config, recipe.load(config), pipeline), indent=2))
+
+
+def predict(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
+    """Answer rows given as words; prints one JSON object per row."""
+    options = _parse(PredictOptions, name, "predict", arguments)
+    if not options.rows:
+        raise MisuseError(f'no rows given: write python -m recipes {name} predict "..." "..."')
+    _config_of(options.run_dir, name, recipe)
+    pipeline = Pipeline.load(options.run_dir)
+    (port,) = pipeline.inputs
+    answers = pipeline.predict({port: np.array(options.rows, dtype=object)})
+    for index, row in enumerate(options.rows):
+        answer = {key: _readable(values[index]) for key, values in answers.items()}
+        print(json.dumps({port: row, **answer}, ensure_ascii=False))
+
+
+def export(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
+    """Write a trained run as a SavedModel that TF Serving serves."""
+    from serving.export import export as write
+
+    options = _parse(ExportOptions, name, "export", arguments)
+    _config_of(options.run_dir, name, recipe)
+    folder = write(options.run_dir, options.out, options.name or name)
+    print(f"exported: {folder}")
+
+
+def _parse(options: type[O], name: str, command: str, arguments: Sequence[str]) -> O:
+    default = options(run_dir=Path("runs", name))
+    program = f"python -m recipes {name} {command}"
+    return configuration.parse(options, arguments, default, program)
+
+
+def _config_of(folder: Path, name: str, recipe: ModuleType) -> Any:
+    """Return the configuration of a finished run of this recipe."""
+    values = read_config(folder)
+    if (owner := values.pop("recipe", None)) != name:
+        raise ConfigError(f"run folder '{folder}' belongs to the recipe '{owner}', not '{name}'")
+    if not (folder / METRICS).is_file():
+        raise DataError(f"the run in '{folder}' is not finished: call train on it again")
+    return configuration.from_json(recipe.Config, values)
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+COMMANDS: dict[str, Callable[[str, ModuleType, Sequence[str]], None]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "export": export,
+}

@@ -1,0 +1,34 @@
+"""What a person looks at after a training: one page of scores, tables and figures.
+
+`write_page` writes `index.html` and every figure as PNG into the run folder. The page
+stands alone: pictures and style are inside it, it loads nothing and runs no script. It
+knows no recipe; what is particular to one comes in as tables, pictures and sections.
+
+Importing this package imports neither matplotlib nor jinja2, which cost a second.
+"""
+
+from recipes.report.figures import BLUE, ORANGE, confusion_matrix, learning_curves, reliability
+from recipes.report.page import (
+    Picture,
+    Score,
+    Section,
+    Summary,
+    Table,
+    confident_mistakes,
+    write_page,
+)
+
+__all__ = [
+    "BLUE",
+    "ORANGE",
+    "Picture",
+    "Score",
+    "Section",
+    "Summary",
+    "Table",
+    "confident_mistakes",
+    "confusion_matrix",
+    "learning_curves",
+    "reliability",
+    "write_page",
+]

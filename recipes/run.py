@@ -1,0 +1,143 @@
+"""The run folder: everything that one training leaves behind.
+
+    config.json        the resolved configuration         environment.json   versions, hardware
+    checkpoint.npz     the last state of training         logs/              TensorBoard
+    model.keras        the best weights                   pipeline/          rebuilds the pipeline
+    metrics.json       quality, baselines, speed          *.png, index.html  for people
+
+A folder belongs to one configuration. The same command on the same folder goes on where
+the last one stopped, and every file is replaced as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from zoo.errors import ConfigError, DataError
+
+_PACKAGES = ("tensorflow", "tensorflow-text", "keras", "numpy", "protobuf", "sentencepiece")
+
+
+class Run:
+    """A run folder, locked by this process.
+
+    Args:
+        folder: Created if it does not exist.
+        recipe: Name of the recipe.
+        config: The resolved configuration as JSON values.
+
+    Raises:
+        ConfigError: The folder belongs to another recipe or configuration, or another
+            process is writing to it.
+        DataError: The folder cannot be created.
+    """
+
+    def __init__(self, folder: Path, recipe: str, config: Mapping[str, Any]) -> None:
+        self.folder = folder
+        wanted = {"recipe": recipe, **config}
+        if (folder / "config.json").is_file():
+            _refuse_other(folder, read_config(folder), wanted)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(folder)
+        except OSError as error:
+            raise DataError(f"run folder '{folder}' cannot be used: {error.strerror}") from None
+        self.write_json("config.json", wanted)
+        self.write_json("environment.json", environment())
+
+    def path(self, name: str) -> Path:
+        """Return the path of one of the folder's files."""
+        return self.folder / name
+
+    def read_json(self, name: str) -> Any:
+        """Return the content of a JSON file of this folder, None if it is not there."""
+        file = self.folder / name
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Replace a JSON file of this folder."""
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        self.write(name, lambda file: file.write(text.encode()))
+
+    def write(self, name: str, fill: Callable[[IO[bytes]], Any]) -> None:
+        """Replace a file as a whole: written aside, flushed to disk, then renamed."""
+        aside = self.folder / f".{name}.{os.getpid()}"
+        with aside.open("wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self.folder / name)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return `config.json` of a run folder, the recipe's name under "recipe".
+
+    Raises:
+        DataError: The folder holds no run.
+    """
+    file = folder / "config.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise DataError(f"'{folder}' is not a run folder: it has no readable config.json") from None
+
+
+def environment() -> dict[str, Any]:
+    """Return what a number depends on beside the code: versions, hardware, git commit."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _lock(folder: Path) -> IO[str]:
+    """Hold the folder until the process ends, however it ends."""
+    lock = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigError(f"run folder '{folder}' is in use by another process") from None
+    return lock
+
+
+def _refuse_other(folder: Path, existing: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name in sorted(existing.keys() | wanted.keys()):
+        if existing.get(name) != wanted.get(name):
+            raise ConfigError(
+                f"run folder '{folder}' was started with {name}={existing.get(name)!r}, not "
+                f"{wanted.get(name)!r}: a folder belongs to one configuration, choose another "
+                "--run-dir"
+            )
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

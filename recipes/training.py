@@ -1,0 +1,190 @@
+"""The training loop: one step, many times, safe against being killed at any of them.
+
+A checkpoint holds all that the next step depends on: weights, the optimizer's state, the
+states of every dropout, epoch and step, and the best weights so far. The order of the
+data is a pure function of seed and epoch. So a run that is killed and started again ends
+with the weights of one that never stopped. (`.keras` files lack the dropout states.)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from recipes.progress import Progress
+from recipes.run import Run
+from zoo.errors import TrainingError
+from zoo.preprocessing.batching import Batch, BucketedBatches
+
+CHECKPOINT = "checkpoint.npz"
+HISTORY = "history.json"
+
+
+@dataclass
+class State:
+    """Where training stands, apart from the arrays.
+
+    Attributes:
+        epoch, step: The next step to be taken, both from 0.
+        loss_sum: Sum of the losses of this epoch's steps.
+        examples, seconds: Trained on so far, over all processes.
+        history: Per finished epoch `epoch`, `loss` and the validation metrics.
+        best_epoch: Its weights are the result; -1 before the first validation.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    examples: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = -1
+
+
+class Trainer:
+    """Trains a model and keeps the weights of its best epoch.
+
+    Args:
+        model: A built Keras model.
+        loss: `(model, features, targets, weights) -> scalar`, called in training mode.
+        batches: The training rows; `features` maps a padded batch to the model's inputs.
+        targets: `[rows, ...]`, aligned with the rows of `batches`.
+        validate: Returns metrics of the validation part by name.
+        monitor: The metric that decides which epoch is best; larger is better.
+        optimizer: A Keras optimizer.
+        epochs: Passes over the training rows.
+        run: Where checkpoints and logs go.
+        checkpoint_seconds: Time between checkpoints within an epoch.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        loss: Callable[..., Any],
+        batches: BucketedBatches,
+        targets: np.ndarray,
+        validate: Callable[[], Mapping[str, float]],
+        monitor: str,
+        optimizer: keras.optimizers.Optimizer,
+        epochs: int,
+        run: Run,
+        checkpoint_seconds: float = 60.0,
+    ) -> None:
+        self.model, self.batches, self.targets = model, batches, targets
+        self.validate, self.monitor = validate, monitor
+        self.optimizer, self.epochs, self.run = optimizer, epochs, run
+        self.checkpoint_seconds = checkpoint_seconds
+        self.state = State()
+        optimizer.build(model.trainable_variables)
+        self._best = [np.asarray(value) for value in model.weights]
+        self._step = _train_step(model, loss, optimizer)
+
+    def fit(self) -> State:
+        """Train to the end and load the best weights into the model.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
+        self.restore()
+        logs = tf.summary.create_file_writer(str(self.run.path("logs")))
+        with logs.as_default(), Progress(self.epochs) as progress:
+            while self.state.epoch < self.epochs:
+                self._epoch(progress)
+        for variable, value in zip(self.model.weights, self._best, strict=True):
+            variable.assign(value)
+        return self.state
+
+    def _epoch(self, progress: Progress) -> None:
+        state = self.state
+        plan = self.batches.epoch(state.epoch)
+        progress.start(state.epoch, len(plan), state.step)
+        saved = mark = time.monotonic()
+        while state.step < len(plan):
+            batch = plan[state.step]
+            loss = float(self._step(*self._arrays(batch)))
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss} at epoch {state.epoch + 1}, step {state.step + 1}: "
+                    "lower learning_rate or clip_norm"
+                )
+            now = time.monotonic()
+            rows = int(batch.weights.sum())
+            state.step += 1
+            state.loss_sum += loss
+            state.examples += rows
+            state.seconds += now - mark
+            mark = now
+            progress.step(rows, loss)
+            if now - saved > self.checkpoint_seconds:
+                self.save()
+                saved = mark = time.monotonic()
+        self._finish_epoch(len(plan))
+        progress.end(state.history[-1], is_best=state.best_epoch == state.epoch - 1)
+
+    def _finish_epoch(self, steps: int) -> None:
+        """Validate, keep the weights if they are the best, and write everything down."""
+        state = self.state
+        row = {"epoch": state.epoch + 1, "loss": state.loss_sum / steps, **self.validate()}
+        best = max((past[self.monitor] for past in state.history), default=-math.inf)
+        if row[self.monitor] > best:
+            state.best_epoch = state.epoch
+            self._best = [np.asarray(value) for value in self.model.weights]
+        state.history.append(row)
+        for name, value in row.items():
+            tf.summary.scalar(name, value, step=state.epoch + 1)
+        state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
+        self.save()
+        self.run.write_json(HISTORY, state.history)
+
+    def _arrays(self, batch: Batch) -> tuple[Any, Any, Any]:
+        return self.batches.pad(batch), self.targets[batch.rows], batch.weights
+
+    def _variables(self) -> list[Any]:
+        # `variables`, unlike `weights`, includes the states of the SeedGenerators.
+        return [*self.model.variables, *self.optimizer.variables]
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        arrays = {f"now_{i}": np.asarray(value) for i, value in enumerate(self._variables())}
+        arrays |= {f"best_{i}": value for i, value in enumerate(self._best)}
+        arrays["state"] = np.array(json.dumps(vars(self.state)))
+        self.run.write(CHECKPOINT, lambda file: np.savez(file, **arrays))
+
+    def restore(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        file = self.run.path(CHECKPOINT)
+        if not file.is_file():
+            return
+        with np.load(file) as arrays:
+            for index, variable in enumerate(self._variables()):
+                variable.assign(arrays[f"now_{index}"])
+            self._best = [arrays[f"best_{index}"] for index in range(len(self._best))]
+            self.state = State(**json.loads(str(arrays["state"])))
+
+
+def scorer(model: keras.Model, name: str) -> Callable[[np.ndarray], Any]:
+    """Return the compiled inference of `model`, whose one input is called `name`."""
+    return tf.function(lambda batch: model({name: batch}, training=False), reduce_retracing=True)
+
+
+def _train_step(
+    model: keras.Model, loss: Callable[..., Any], optimizer: keras.optimizers.Optimizer
+) -> Callable[..., Any]:
+    # One graph for all lengths: without this each padded length is traced anew.
+    @tf.function(reduce_retracing=True)
+    def step(features: Any, targets: Any, weights: Any) -> Any:
+        with tf.GradientTape() as tape:
+            value = loss(model, features, targets, weights)
+        gradients = tape.gradient(value, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        return value
+
+    return step

@@ -1,0 +1,187 @@
+"""What the client does before and after the transport, with a function in the model's place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from serving import errors
+from serving.client import Call, Client, MockTransport, Signature, TensorSpec
+
+TEXT = Signature(
+    {"text": TensorSpec.of("object", None)},
+    {"label": TensorSpec.of("object", None), "status": TensorSpec.of("object", None)},
+)
+MIXED = Signature(
+    {
+        "x": TensorSpec.of("float32", None, 2),
+        "n": TensorSpec.of("int32", None),
+        "flag": TensorSpec.of("bool", None),
+    },
+    {"y": TensorSpec.of("float32", None)},
+)
+
+
+def client(handler: Callable[[Call], dict[str, np.ndarray]]) -> Client:
+    """Return a client of a model with the two signatures above."""
+    return Client(MockTransport(handler, {"serving_default": TEXT, "mixed": MIXED}), "toy")
+
+
+def sent(*args: object, **kwargs: object) -> dict[str, np.ndarray]:
+    """Return the inputs that reach the transport."""
+    calls: list[Call] = []
+
+    def handler(call: Call) -> dict[str, np.ndarray]:
+        calls.append(call)
+        return {}
+
+    client(handler).predict(*args, **kwargs)
+    return dict(calls[0].inputs)
+
+
+def text_answer(*status: str) -> Callable[[Call], dict[str, np.ndarray]]:
+    """Return a handler whose `status` output is this."""
+    label = np.array([b"\xff\x00" if each else "é".encode() for each in status], object)
+    return lambda call: {"label": label, "status": np.array(status, object)}
+
+
+def test_inputs_come_by_name_as_a_mapping_or_alone() -> None:
+    for inputs in (sent(text=["a"]), sent({"text": ["a"]}), sent(["a"]), sent(np.array(["a"]))):
+        assert inputs["text"].tolist() == ["a"] and inputs["text"].dtype == object
+
+
+def test_inputs_take_the_signatures_types() -> None:
+    inputs = sent(x=[[1, 2]], n=np.array([3], np.int64), flag=[True], signature="mixed")
+    assert {name: array.dtype.name for name, array in inputs.items()} == {
+        "x": "float32",
+        "n": "int32",
+        "flag": "bool",
+    }
+
+
+def test_empty_lists_take_any_type() -> None:
+    inputs = sent(x=np.zeros((0, 2)), n=[], flag=[], signature="mixed")
+    assert inputs["n"].dtype == np.int32 and inputs["x"].shape == (0, 2)
+    assert sent(text=[])["text"].shape == (0,)
+
+
+def test_zero_bytes_at_the_end_of_a_text_are_kept() -> None:
+    assert sent(text=[b"a\0", "b\0"])["text"].tolist() == [b"a\0", "b\0"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"txt": ["a"]}, "unknown input 'txt'; did you mean 'text'\\? \\(known: text\\)"),
+        ({}, "missing input 'text' \\(given: \\[\\]\\)"),
+        ({"text": [1]}, "element is a int"),
+        ({"text": [["a"], ["b", "c"]]}, "rectangular lists"),
+        ({"text": ["\ud800"]}, "not valid text"),
+    ],
+)
+def test_misfit_texts_are_refused(inputs: dict[str, object], message: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match=message):
+        client(text_answer("")).predict(inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("x", [[1, 2], [3]], "'x' is not rectangular"),
+        ("x", [["a", "b"]], "'x' takes float, which <U1 does not turn into"),
+        ("n", [1.5], "'n' takes int32, which float64 does not turn into"),
+        ("n", [2**40], "'n' takes int32, but a value is beyond it"),
+        ("flag", [1], "'flag' takes bool, which int64 does not turn into"),
+        ("x", np.array(["2020"], "datetime64[Y]"), "which datetime64"),
+    ],
+)
+def test_misfit_numbers_are_refused(name: str, value: object, message: str) -> None:
+    inputs = {"x": [[1, 2]], "n": [1], "flag": [True]} | {name: value}
+    with pytest.raises(errors.InvalidArgument, match=message):
+        client(text_answer("")).predict(inputs, signature="mixed")
+
+
+def test_several_inputs_need_names() -> None:
+    with pytest.raises(errors.InvalidArgument, match="name the inputs: there are"):
+        client(text_answer("")).predict([1], signature="mixed")
+    with pytest.raises(errors.InvalidArgument, match="inputs are given twice"):
+        client(text_answer("")).predict(["a"], text=["a"])
+
+
+def test_unknown_signatures_are_refused() -> None:
+    with pytest.raises(errors.FailedPrecondition, match="no signature 'mixt'; did you mean"):
+        client(text_answer("")).predict(["a"], signature="mixt")
+
+
+def test_text_comes_as_str_and_as_bytes_where_it_is_none() -> None:
+    answer = client(text_answer("", "bad")).predict(["a", "b"], on_bad_row="return")
+    assert answer["label"].tolist() == ["é", b"\xff\x00"]
+    assert answer["status"].tolist() == ["", "bad"]
+
+
+def test_bad_rows_raise_with_the_full_answer() -> None:
+    with pytest.raises(errors.RowError, match="1 of 2 rows cannot be used: row 1: bad") as caught:
+        client(text_answer("", "bad")).predict(["a", "b"])
+    assert caught.value.rows == {1: "bad"}
+    assert caught.value.answer["label"].tolist() == ["é", b"\xff\x00"]
+
+
+def test_only_a_status_per_row_counts() -> None:
+    assert client(text_answer("fine")).predict(["a", "b"])["status"].tolist() == ["fine"]
+    with pytest.raises(ValueError, match="on_bad_row must be 'raise' or 'return', not 'ignore'"):
+        client(text_answer("")).predict(["a"], on_bad_row="ignore")
+
+
+def test_signatures_are_asked_for_once_and_again_after_a_refusal() -> None:
+    class Counting(MockTransport):
+        asked = 0
+
+        def metadata(self, model, timeout):
+            self.asked += 1
+            return super().metadata(model, timeout)
+
+    refuse = [False]
+
+    def handler(call: Call) -> dict[str, np.ndarray]:
+        if refuse[0]:
+            raise errors.InvalidArgument("no")
+        return {}
+
+    transport = Counting(handler, {"serving_default": TEXT})
+    asking = Client(transport)
+    asking.predict(["a"])
+    asking.predict(["a"])
+    assert transport.asked == 1
+    refuse[0] = True
+    with pytest.raises(errors.InvalidArgument):
+        asking.predict(["a"])
+    refuse[0] = False
+    asking.predict(["a"])
+    assert transport.asked == 2
+
+
+def test_a_version_or_a_label() -> None:
+    with pytest.raises(ValueError, match="not both"):
+        Client(MockTransport(text_answer(""), {}), version=1, label="stable")
+    assert Client(MockTransport(text_answer(""), {}), version=3).status()[0].version == 3
+
+
+@pytest.mark.parametrize("make", [Client.rest, Client.grpc])
+def test_nobody_listens(make: Callable[..., Client]) -> None:
+    address = "127.0.0.1:9"
+    with make(f"http://{address}" if make == Client.rest else address, "toy") as lonely:
+        for ask in (lonely.status, lonely.metadata, lambda: lonely.predict(["a"])):
+            with pytest.raises(errors.Unreachable, match=address):
+                ask()
+
+
+def test_an_address_that_is_none() -> None:
+    with Client.rest("nowhere", "toy") as lost, pytest.raises(errors.Unreachable, match="nowhere"):
+        lost.status()
+
+
+def test_a_folder_without_a_model(tmp_path) -> None:
+    with pytest.raises(errors.NotFound, match="neither saved_model.pb nor a version"):
+        Client.in_process(tmp_path)

@@ -1,0 +1,2 @@
+from .labels import LabelDecoder as LabelDecoder
+from .labels import fit_temperature as fit_temperature

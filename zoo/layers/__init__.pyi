@@ -1,0 +1,9 @@
+from .dropout import VariationalDropout as VariationalDropout
+from .dropout import WordDropout as WordDropout
+from .losses import masked_cross_entropy as masked_cross_entropy
+from .losses import masked_mean as masked_mean
+from .pooling import POOLING as POOLING
+from .pooling import MaskedAttentionPooling as MaskedAttentionPooling
+from .pooling import MaskedMaxPooling as MaskedMaxPooling
+from .pooling import MaskedMeanPooling as MaskedMeanPooling
+from .recurrent import RECURRENT as RECURRENT
