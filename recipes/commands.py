@@ -16,12 +16,12 @@ import numpy as np
 import tyro
 
 from recipes import config as configuration
-from recipes.run import Run, read_config
+from recipes.run import Run, read_config, refuse_other
 from zoo.errors import ConfigError, DataError, MisuseError
 from zoo.pipeline import Pipeline
 
 C = TypeVar("C")
-O = TypeVar("O", bound="RunOptions")
+R = TypeVar("R", bound="RunOptions")
 
 METRICS = "metrics.json"
 
@@ -75,34 +75,35 @@ def train(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
         default,
         f"python -m recipes {name} train",
     )
-    config = options.fields
-    # Data before the folder: what cannot be trained on leaves nothing behind.
-    data = recipe.load(config)
-    run = Run(options.run_dir, name, configuration.to_json(config))
-    results = run.read_json(METRICS)
-    if results is None:
-        results = _train(recipe, config, data, run)
+    config, folder = options.fields, options.run_dir
+    values = configuration.to_json(config)
+    refuse_other(folder, name, values)
+    if (folder / METRICS).is_file():
+        print(f"'{folder}' is finished: this is what it measured")
     else:
-        print(f"'{run.folder}' is finished: this is what it measured")
-    _print_results(run, results)
+        # What cannot be loaded or built fails here, before anything is written.
+        data = recipe.load(config)
+        pipeline = recipe.build(config, data)
+        _print_sizes(data, pipeline)
+        with Run(folder, name, values) as run:
+            _train(recipe, config, data, pipeline, run)
+    _print_results(folder)
 
 
-def _train(recipe: ModuleType, config: Any, data: Any, run: Run) -> dict[str, Any]:
-    pipeline = recipe.build(config, data)
-    _print_sizes(data, pipeline)
+def _train(recipe: ModuleType, config: Any, data: Any, pipeline: Pipeline, run: Run) -> None:
     trained = recipe.train(config, data, pipeline, run)
     pipeline.save(run.folder)
+    scores, answers = recipe.evaluate(config, data, pipeline)
     results = {
-        "test": recipe.evaluate(config, data, pipeline),
+        "test": scores,
         "baselines": recipe.baselines(config, data),
         **trained,
         "parameters": pipeline.model.count_params(),
         "data": _data_facts(data),
     }
-    recipe.report(config, data, pipeline, run, results)
+    recipe.report(config, data, run, results, answers)
     # Last, since its presence says that the run is finished.
     run.write_json(METRICS, results)
-    return results
 
 
 def _data_facts(data: Any) -> dict[str, Any]:
@@ -117,14 +118,15 @@ def _print_sizes(data: Any, pipeline: Pipeline) -> None:
     print(f"model: {pipeline.model.count_params():,} parameters", flush=True)
 
 
-def _print_results(run: Run, results: dict[str, Any]) -> None:
+def _print_results(folder: Path) -> None:
     """Print the headline: the test score beside each baseline's."""
+    results = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     metric, score = next(iter(results["test"].items()))
     print(f"test {metric}: {score:.4f}")
     for name, baseline in results["baselines"].items():
         verdict = "" if score >= baseline[metric] else "  <- better than the model"
         print(f"  {name}: {baseline[metric]:.4f}{verdict}")
-    print(f"run folder: {run.folder}")
+    print(f"run folder: {folder}")
 
 
 def evaluate(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
@@ -132,7 +134,8 @@ def evaluate(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
     options = _parse(RunOptions, name, "evaluate", arguments)
     config = _config_of(options.run_dir, name, recipe)
     pipeline = Pipeline.load(options.run_dir)
-    print(json.dumps(recipe.evaluate(config, recipe.load(config), pipeline), indent=2))
+    scores, _ = recipe.evaluate(config, recipe.load(config), pipeline)
+    print(json.dumps(scores, indent=2))
 
 
 def predict(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
@@ -159,7 +162,7 @@ def export(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
     print(f"exported: {folder}")
 
 
-def _parse(options: type[O], name: str, command: str, arguments: Sequence[str]) -> O:
+def _parse(options: type[R], name: str, command: str, arguments: Sequence[str]) -> R:
     default = options(run_dir=Path("runs", name))
     program = f"python -m recipes {name} {command}"
     return configuration.parse(options, arguments, default, program)

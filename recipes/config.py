@@ -73,12 +73,13 @@ def option_names(options: Any) -> list[str]:
 
 def value_of(option: str, arguments: Sequence[str]) -> str | None:
     """Return the value of one option before the rest is parsed, None if it is not given."""
+    value = None
     for index, word in enumerate(arguments):
         if word == option and index + 1 < len(arguments):
-            return arguments[index + 1]
+            value = arguments[index + 1]
         if word.startswith(option + "="):
-            return word.partition("=")[2]
-    return None
+            value = word.partition("=")[2]
+    return value  # of several the last, as everywhere on a command line
 
 
 def starting_point(presets: Mapping[str, C], arguments: Sequence[str]) -> C:
@@ -126,17 +127,23 @@ def from_json(config: type[C], values: Mapping[str, Any]) -> C:
     for name, value in values.items():
         if name not in hints:
             raise UnknownNameError("field", name, hints)
-        kinds = typing.get_args(hints[name]) or (hints[name],)
-        if Path in kinds and isinstance(value, str):
-            value = Path(value)
-        if float in kinds and type(value) is int:
-            value = float(value)
-        literal = typing.get_origin(hints[name]) is typing.Literal
-        if value not in kinds if literal else type(value) not in (*kinds, *map(type, kinds)):
-            allowed = " or ".join(str(getattr(kind, "__name__", kind)) for kind in kinds)
-            raise ConfigError(f"field '{name}' must be {allowed}, not {value!r}")
-        fields[name] = value
-    return config(**fields)  # type: ignore[call-arg]
+        fields[name] = _typed(name, value, hints[name])
+    return config(**fields)
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """Return a JSON value as the type of its field."""
+    kinds = typing.get_args(hint) or (hint,)
+    if Path in kinds and isinstance(value, str):
+        return Path(value)
+    if float in kinds and type(value) is int:
+        return float(value)
+    # By exact type, since a bool is an int to `isinstance`.
+    literal = typing.get_origin(hint) is typing.Literal
+    if value not in kinds if literal else type(value) not in kinds:
+        allowed = " or ".join(str(getattr(kind, "__name__", kind)) for kind in kinds)
+        raise ConfigError(f"field '{name}' must be {allowed}, not {value!r}")
+    return value
 
 
 def require(config: Any, rule: str, holds: Callable[[Any], bool], *names: str) -> None:

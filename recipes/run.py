@@ -19,7 +19,7 @@ import platform
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from zoo.errors import ConfigError, DataError
 
@@ -27,7 +27,7 @@ _PACKAGES = ("tensorflow", "tensorflow-text", "keras", "numpy", "protobuf", "sen
 
 
 class Run:
-    """A run folder, locked by this process.
+    """A run folder, locked by this process until the end of the `with` block.
 
     Args:
         folder: Created if it does not exist.
@@ -42,25 +42,28 @@ class Run:
 
     def __init__(self, folder: Path, recipe: str, config: Mapping[str, Any]) -> None:
         self.folder = folder
-        wanted = {"recipe": recipe, **config}
-        if (folder / "config.json").is_file():
-            _refuse_other(folder, read_config(folder), wanted)
+        refuse_other(folder, recipe, config)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(folder)
         except OSError as error:
             raise DataError(f"run folder '{folder}' cannot be used: {error.strerror}") from None
-        self.write_json("config.json", wanted)
+        self.write_json("config.json", {"recipe": recipe, **config})
         self.write_json("environment.json", environment())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
 
     def path(self, name: str) -> Path:
         """Return the path of one of the folder's files."""
         return self.folder / name
 
     def read_json(self, name: str) -> Any:
-        """Return the content of a JSON file of this folder, None if it is not there."""
-        file = self.folder / name
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        """Return the content of a JSON file of this folder."""
+        return json.loads(self.path(name).read_text(encoding="utf-8"))
 
     def write_json(self, name: str, value: Any) -> None:
         """Replace a JSON file of this folder."""
@@ -70,11 +73,14 @@ class Run:
     def write(self, name: str, fill: Callable[[IO[bytes]], Any]) -> None:
         """Replace a file as a whole: written aside, flushed to disk, then renamed."""
         aside = self.folder / f".{name}.{os.getpid()}"
-        with aside.open("wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.folder / name)
+        try:
+            with aside.open("wb") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(self.folder / name)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -90,6 +96,24 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise DataError(f"'{folder}' is not a run folder: it has no readable config.json") from None
 
 
+def refuse_other(folder: Path, recipe: str, config: Mapping[str, Any]) -> None:
+    """Check that a folder, if it is a run, belongs to this recipe and configuration.
+
+    Raises:
+        ConfigError: It belongs to another.
+    """
+    if not (folder / "config.json").is_file():
+        return
+    existing, wanted = read_config(folder), {"recipe": recipe, **config}
+    for name in sorted(existing.keys() | wanted.keys()):
+        if existing.get(name) != wanted.get(name):
+            raise ConfigError(
+                f"run folder '{folder}' was started with {name}={existing.get(name)!r}, not "
+                f"{wanted.get(name)!r}: a folder belongs to one configuration, choose another "
+                "--run-dir"
+            )
+
+
 def environment() -> dict[str, Any]:
     """Return what a number depends on beside the code: versions, hardware, git commit."""
     return {
@@ -97,7 +121,7 @@ def environment() -> dict[str, Any]:
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "platform": platform.platform(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": os.cpu_count(),
         "git_commit": _git_commit(),
     }
 
@@ -108,18 +132,9 @@ def _lock(folder: Path) -> IO[str]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        lock.close()
         raise ConfigError(f"run folder '{folder}' is in use by another process") from None
     return lock
-
-
-def _refuse_other(folder: Path, existing: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for name in sorted(existing.keys() | wanted.keys()):
-        if existing.get(name) != wanted.get(name):
-            raise ConfigError(
-                f"run folder '{folder}' was started with {name}={existing.get(name)!r}, not "
-                f"{wanted.get(name)!r}: a folder belongs to one configuration, choose another "
-                "--run-dir"
-            )
 
 
 def _processor() -> str:

@@ -153,10 +153,10 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint."""
-        arrays = {f"now_{i}": np.asarray(value) for i, value in enumerate(self._variables())}
-        arrays |= {f"best_{i}": value for i, value in enumerate(self._best)}
-        arrays["state"] = np.array(json.dumps(vars(self.state)))
-        self.run.write(CHECKPOINT, lambda file: np.savez(file, **arrays))
+        arrays: dict[str, Any] = {"state": json.dumps(vars(self.state))}
+        arrays |= {f"now_{index}": value for index, value in enumerate(self._variables())}
+        arrays |= {f"best_{index}": value for index, value in enumerate(self._best)}
+        self.run.write(CHECKPOINT, lambda file: np.savez(file, allow_pickle=False, **arrays))
 
     def restore(self) -> None:
         """Go on from the checkpoint, if there is one."""

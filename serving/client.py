@@ -18,7 +18,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from serving.errors import FailedPrecondition, InvalidArgument, RequestRefused, RowError
+from serving.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    RequestRefused,
+    RowError,
+    ServerFault,
+)
 from serving.transports import (
     Call,
     GrpcTransport,
@@ -105,13 +111,11 @@ class Client:
             inputs: A mapping of input names to arrays or lists; or, for a signature with one
                 input, its array or list.
             signature: Which of the model's signatures to run.
-            on_bad_row: What to do when the model's `status` output marks rows as unusable:
-                raise, or return the answer as it is.
+            on_bad_row: Whether to raise when the model's `status` output marks rows as bad.
             **named: Inputs by name, instead of `inputs`.
 
         Returns:
-            An array per output. Text comes as an object array of `str`, and of `bytes` where
-            it is not valid UTF-8.
+            An array per output; text as `str` objects, and as `bytes` where it is not UTF-8.
 
         Raises:
             InvalidArgument: Inputs that do not fit the signature.
@@ -125,7 +129,7 @@ class Client:
         call = Call(self._model, signature, chosen, arrays)
         try:
             outputs = self._transport.predict(call, self._timeout)
-        except RequestRefused:
+        except (RequestRefused, ServerFault):
             self._signatures = None  # a new version may have come with other signatures
             raise
         answer = {name: _with_text(array) for name, array in outputs.items()}

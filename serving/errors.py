@@ -170,6 +170,11 @@ def row_of(error: ServingError) -> Row:
     return _BY_ERROR.get(type(error), _UNKNOWN)
 
 
+def message_of(error: ServingError) -> str:
+    """Return an error's message as text that can be sent: what is not Unicode becomes "?"."""
+    return str(error).encode(errors="replace").decode()
+
+
 def from_code(code: int, message: str) -> ServingError:
     """Return the error that stands for a gRPC code; `ServerFault` for an unknown one."""
     return _BY_CODE.get(code, _UNKNOWN).error(message)

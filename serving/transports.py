@@ -84,7 +84,8 @@ class RestTransport:
             "inputs": {name: _to_json(array) for name, array in call.inputs.items()},
         }
         content = json.dumps(body, ensure_ascii=False).encode()
-        outputs = self._ask("POST", f"{_path(call.model)}:predict", timeout, content)["outputs"]
+        path = f"{_path(call.model)}:predict"
+        outputs = self._ask("POST", path, "outputs", timeout, content)
         specs = call.signature.outputs
         if len(specs) == 1:
             outputs = {next(iter(specs)): outputs}
@@ -99,16 +100,14 @@ class RestTransport:
         """Return the model's signatures by name."""
         from google.protobuf import json_format
 
-        answer = self._ask("GET", f"{_path(model)}/metadata", timeout)
+        metadata = self._ask("GET", f"{_path(model)}/metadata", "metadata", timeout)
         definitions = messages.SignatureDefMap()
-        json_format.ParseDict(
-            answer["metadata"]["signature_def"], definitions, ignore_unknown_fields=True
-        )
+        json_format.ParseDict(metadata["signature_def"], definitions, ignore_unknown_fields=True)
         return signatures_of(definitions.signature_def)
 
     def status(self, model: ModelRef, timeout: float) -> list[VersionStatus]:
         """Return how the model's versions are doing, the newest first."""
-        versions = self._ask("GET", _path(model), timeout)["model_version_status"]
+        versions = self._ask("GET", _path(model), "model_version_status", timeout)
         return [
             VersionStatus(
                 int(each["version"]),
@@ -123,8 +122,10 @@ class RestTransport:
         """Close the connections."""
         self._http.close()
 
-    def _ask(self, method: str, path: str, timeout: float, content: bytes | None = None) -> Any:
-        """Send one request and return its parsed answer, or raise what it stands for."""
+    def _ask(
+        self, method: str, path: str, key: str, timeout: float, content: bytes | None = None
+    ) -> Any:
+        """Send one request and return what its answer holds under a key, or raise its error."""
         import httpx
 
         url = f"{self._url}{path}"
@@ -140,14 +141,14 @@ class RestTransport:
             answer = json.loads(text)
         except ValueError:
             answer = None
-        if not isinstance(answer, dict):
-            raise errors.from_http(
-                max(response.status_code, 400),
-                f"{url} answered {response.status_code} and no JSON object: {text[:200]!r}",
-            )
-        if response.is_error:
-            raise errors.from_http(response.status_code, str(answer.get("error", text[:200])))
-        return answer
+        if response.is_success and isinstance(answer, dict) and key in answer:
+            return answer[key]
+        if isinstance(answer, dict) and "error" in answer:
+            raise errors.from_http(response.status_code, str(answer["error"]))
+        raise errors.from_http(
+            response.status_code,
+            f"{url} answered {response.status_code} and no '{key}': {text[:200]!r}",
+        )
 
 
 class GrpcTransport:

@@ -7,6 +7,7 @@ knows no recipe; what is particular to one comes in as tables, pictures and sect
 Importing this package imports neither matplotlib nor jinja2, which cost a second.
 """
 
+from recipes.report.classification import Answers, classification_page
 from recipes.report.figures import BLUE, ORANGE, confusion_matrix, learning_curves, reliability
 from recipes.report.page import (
     Picture,
@@ -19,6 +20,7 @@ from recipes.report.page import (
 )
 
 __all__ = [
+    "Answers",
     "BLUE",
     "ORANGE",
     "Picture",
@@ -26,6 +28,7 @@ __all__ = [
     "Section",
     "Summary",
     "Table",
+    "classification_page",
     "confident_mistakes",
     "confusion_matrix",
     "learning_curves",

@@ -74,7 +74,7 @@ def confusion_matrix(matrix: ArrayLike, labels: Sequence[str]) -> Figure:
     shares = np.where(totals > 0, counts / np.maximum(totals, 1), np.nan)
     numbered = classes <= _NUMBERED_CLASSES
     width = min(max(_NARROW, 2.2 + (0.52 if numbered else 0.21) * classes), _WIDE)
-    figure, (axes,) = _panels(1, 1, (width, width * (0.97 if numbered else 0.88)))
+    figure, (axes,) = _panels(1, 1, (width, width * (0.93 if numbered else 0.88)))
     _heat(figure, axes, shares, numbered)
     _name_classes(axes, [_short(label) for label in labels])
     if numbered:
@@ -119,8 +119,10 @@ def _panels(
     """Return a figure with styled axes; pyplot, which keeps figures alive, is not involved."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=size, dpi=_DPI, layout="constrained", facecolor="white")
+    layout = ConstrainedLayoutEngine(w_pad=0.12)
+    figure = Figure(figsize=size, dpi=_DPI, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     grid = list(figure.subplots(rows, columns, squeeze=False, height_ratios=heights).flat)
     for axes in grid:
@@ -151,18 +153,17 @@ def _curves(
         axes.plot(
             epochs, values, label=part, color=color, marker=marker, markersize=size, linewidth=1.8
         )
+    if not any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
+        axes.set_yticks([])
     if best_epoch in epochs:
         # The last curve is the validation's, wherever there is one.
         _mark_best(axes, best_epoch, values[epochs.index(best_epoch)], marker)
-    words = panel.replace("_", " ")
+    words = _short(panel.replace("_", " "))
     words = words[:1].upper() + words[1:]
-    if len(curves) == 1:
-        words = f"{words}, {part}"
-    else:
-        axes.legend(fontsize=9, frameon=False, labelcolor=_INK)
     axes.set_title(words, loc="left", fontsize=10.5, color=_INK, weight="bold", parse_math=False)
+    axes.legend(fontsize=9, frameon=False, labelcolor=_INK)
     axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch", fontsize=9, color=_MUTED)
 
 
@@ -170,7 +171,7 @@ def _mark_best(axes: Axes, epoch: int, value: float, marker: str) -> None:
     axes.axvline(epoch, color=_MUTED, linewidth=1, linestyle=(0, (2, 3)), zorder=1)
     axes.plot([epoch], [value], marker=marker, markersize=9, color=_INK, markerfacecolor="none")
     number = f"{value:.4f}" if math.isfinite(value) else "not a number"
-    axes.set_title(f"best epoch {epoch}: {number}", loc="right", fontsize=9, color=_MUTED)
+    axes.set_title(f"epoch {epoch}: {number}", loc="right", fontsize=9, color=_MUTED)
 
 
 def _heat(figure: Figure, axes: Axes, shares: NDArray[np.float64], numbered: bool) -> None:
@@ -179,7 +180,7 @@ def _heat(figure: Figure, axes: Axes, shares: NDArray[np.float64], numbered: boo
     from matplotlib.ticker import PercentFormatter
 
     # Where no numbers stand, the few mistakes must show beside a diagonal near 100 %.
-    norm = Normalize(0, 1) if numbered else PowerNorm(0.5, 0, 1)
+    norm = Normalize(0, 1) if numbered else PowerNorm(1 / 3, 0, 1)
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.set_facecolor(_EMPTY)
@@ -196,7 +197,7 @@ def _heat(figure: Figure, axes: Axes, shares: NDArray[np.float64], numbered: boo
         bar.outline.set_visible(False)
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         bar.ax.tick_params(color=_LINE, labelcolor=_MUTED, labelsize=9)
-        bar.set_label("share of the true class, square-root scale", color=_MUTED, fontsize=9)
+        bar.set_label("share of the true class, cube-root scale", color=_MUTED, fontsize=9)
 
 
 def _name_classes(axes: Axes, labels: Sequence[str]) -> None:
@@ -223,7 +224,7 @@ def _write_numbers(axes: Axes, counts: NDArray[Any], shares: NDArray[np.float64]
         text = f"{count:,}" if math.isnan(share) else f"{count:,}\n{share:.0%}"
         if classes <= 4 and not math.isnan(share):
             text = f"{count:,}\n{share:.1%}"
-        color = "white" if share > 0.55 else _INK
+        color = "white" if share > 0.65 else _INK
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
 
 
@@ -250,7 +251,7 @@ def _calibration(
         capsize=2.5,
         label="model, ± one standard error",
     )
-    axes.set_ylim(-0.03, 1.03)
+    axes.set_ylim(max(min(*confidence, *(accuracy - spread)) - 0.08, -0.03), 1.03)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_ylabel("accuracy", fontsize=9, color=_MUTED)
     axes.legend(fontsize=9, frameon=False, labelcolor=_INK, loc="best")
@@ -263,10 +264,10 @@ def _histogram(axes: Axes, rows: NDArray[np.int64]) -> None:
     axes.bar((np.arange(bins) + 0.5) / bins, rows, width=0.88 / bins, color=BLUE, alpha=0.55)
     crowded = np.count_nonzero(rows) > 8
     for index in np.flatnonzero(rows):
-        place = {"xy": ((index + 0.5) / bins, rows[index]), "xytext": (0, 2)}
         axes.annotate(
             f"{rows[index]:,}",
-            **place,
+            xy=((index + 0.5) / bins, float(rows[index])),
+            xytext=(0, 2),
             textcoords="offset points",
             ha="center",
             va="bottom",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import io
+import itertools
 import math
 import re
 import warnings
@@ -20,10 +21,10 @@ from zoo.errors import DataError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LONGEST_TEXT = 600  # characters of one cell
+_LONGEST_TEXT = 400  # characters of one cell
+_SHORT_TEXT = 40  # characters that still fit beside other cells on a phone
 _WIDE = 7  # inches; a wider figure takes the page's full width
 _UNKNOWN = "–"
-_PERCENT = "\u00a0%"
 
 
 @dataclass(frozen=True)
@@ -185,13 +186,150 @@ def write_page(
         summary=summary,
         board=_board(summary),
         tables=[_view(table) for table in tables],
-        figures=list(map(_embed, figures, contents)),
+        figures=_arrange([_embed(*pair) for pair in zip(figures, contents, strict=True)]),
         sections=[(section, section.table and _view(section.table)) for section in sections],
         config=run.read_json("config.json") or {},
         environment={name.replace("_", " "): value for name, value in environment.items()},
         folder=run.folder.name,
-        written=f"{datetime.datetime.now(datetime.UTC):%d %B %Y, %H:%M} UTC",
+        written=datetime.datetime.now(datetime.UTC),
     )
-    for name, content in [*zip((f"{name}.png" for name in names), contents), ("index.html", page)]:
-        run.write(name, _writer(content))
+    for name, content in zip(names, contents, strict=True):
+        _replace(run, f"{name}.png", content)
+    _replace(run, "index.html", page)
     return run.path("index.html")
+
+
+def _replace(run: Run, name: str, content: bytes) -> None:
+    run.write(name, lambda file: file.write(content))
+
+
+def _render(**values: object) -> bytes:
+    from jinja2 import Environment, StrictUndefined
+
+    template = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template.filters |= {"cut": _cut, "fact": _fact, "number": lambda value: _cells([value])[0]}
+    source = Path(__file__).with_name("page.html").read_text("utf-8")
+    # Text of the data may hold lone surrogates, which UTF-8 cannot express.
+    return template.from_string(source).render(values).encode("utf-8", "replace")
+
+
+def _png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        # A class name in a script that no font here covers is drawn as boxes; the tables
+        # have it in full.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(content, format="png", dpi=2 * figure.dpi)
+    return content.getvalue()
+
+
+def _embed(picture: Picture, content: bytes) -> dict[str, Any]:
+    # Twice the pixels that the page shows: sharp on dense screens and on paper.
+    width, height = (int.from_bytes(content[at : at + 4], "big") // 2 for at in (16, 20))
+    return {
+        "picture": picture,
+        "data": base64.b64encode(content).decode(),
+        "size": (width, height),
+        "layout": "wide" if picture.figure.get_figwidth() > _WIDE else "half",
+    }
+
+
+def _arrange(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lay half-width figures out in pairs; one without a neighbour has its caption beside it."""
+    for wide, group in itertools.groupby(entries, key=lambda entry: entry["layout"] == "wide"):
+        row = list(group)
+        if not wide and len(row) % 2:
+            row[-1]["layout"] = "alone"
+    return entries
+
+
+def _board(summary: Summary) -> list[dict[str, Any]]:
+    """Return the rows of the scoreboard, best first and what is not a number last."""
+    groups = {
+        "this model": [summary.model],
+        "baseline": summary.baselines,
+        "published": summary.published,
+    }
+    entries = [(kind, score) for kind, scores in groups.items() for score in scores]
+    sign = -1 if summary.larger_is_better else 1
+    entries.sort(key=lambda e: (math.isnan(e[1].value), sign * e[1].value))
+    values = _cells([score.value for _, score in entries], summary.percent)
+    finite = [abs(score.value) for _, score in entries if math.isfinite(score.value)]
+    full = 1.0 if summary.percent else max(finite, default=0.0) or 1.0
+    return [
+        {
+            "kind": kind,
+            "score": score,
+            "value": value,
+            "share": min(abs(score.value) / full, 1) if math.isfinite(score.value) else 0,
+        }
+        for (kind, score), value in zip(entries, values, strict=True)
+    ]
+
+
+def _view(table: Table) -> dict[str, Any]:
+    """Return a table as text, with the columns that hold numbers."""
+    for row in table.rows:
+        if len(row) != len(table.columns):
+            raise DataError(
+                f"table '{table.title}': {len(table.columns)} columns, but a row of {len(row)}"
+            )
+    columns = [[row[index] for row in table.rows] for index in range(len(table.columns))]
+    texts = [
+        _cells(column, name in table.percent)
+        for name, column in zip(table.columns, columns, strict=True)
+    ]
+    return {
+        "title": table.title,
+        "columns": list(zip(table.columns, map(_is_numeric, columns), strict=True)),
+        "rows": list(zip(*texts, strict=True)),
+        # On a phone such a row does not fit side by side.
+        "stacked": any(len(text) > _SHORT_TEXT for column in texts for text in column),
+    }
+
+
+def _is_numeric(column: Sequence[object]) -> bool:
+    known = [value for value in column if value is not None]
+    return bool(known) and all(
+        isinstance(value, Real) and not isinstance(value, bool) for value in known
+    )
+
+
+def _cells(column: Sequence[Any], percent: bool = False) -> list[str]:
+    """Return a column as text; numbers get as many decimals as the smallest needs."""
+    if not _is_numeric(column):
+        return [_UNKNOWN if value is None else _cut(value) for value in column]
+    known = [value for value in column if value is not None]
+    decimals, unit, factor = 0, "", 1
+    if percent:
+        decimals, unit, factor = 1, "\u00a0%", 100
+    elif not all(isinstance(value, Integral) for value in known):
+        sizes = [abs(float(value)) for value in known if value and math.isfinite(value)]
+        digits = [2 - math.floor(math.log10(size)) for size in sizes] or [0]
+        # Beside 192.4 a 0.004 need not force five decimals on both.
+        decimals = max(min(max(digits), max(3, min(digits))), 0)
+    return [_UNKNOWN if v is None else _number(factor * v, decimals, unit) for v in column]
+
+
+def _number(value: Any, decimals: int, unit: str) -> str:
+    return f"{value:,.{decimals}f}{unit}" if math.isfinite(value) else "not a number"
+
+
+def _fact(value: object) -> str:
+    """Return a value of the configuration or environment, exactly as it was given."""
+    if value is None or value in ("", [], {}):
+        return _UNKNOWN
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}\u00a0{_fact(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_fact, value))
+    return _cut(value)
+
+
+def _cut(value: object) -> str:
+    text = str(value)
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    return f"{text[:_LONGEST_TEXT].rstrip()}… ({len(text):,} characters)"

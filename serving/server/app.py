@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
 
 from serving import errors
+from serving.server.addresses import join
 from serving.server.core import ServerCore
 from serving.server.flags import Options
 from serving.server.grpc_api import start as start_grpc
@@ -24,8 +26,16 @@ GRPC_READY = "Running gRPC ModelServer at {} ..."
 REST_READY = "Exporting HTTP/REST API at:{} ..."
 
 
-def serve(options: Options) -> int:
-    """Serve until SIGTERM or SIGINT, and return the exit code."""
+def serve(options: Options, rest_listener: socket.socket) -> int:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        options: What was asked for.
+        rest_listener: Socket that holds the address of the REST interface.
+
+    Returns:
+        The exit code: 0 after a clean stop, 1 if the server could not start.
+    """
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
@@ -35,16 +45,16 @@ def serve(options: Options) -> int:
     models = {options.model_name: ModelVersions(options.model_name, Path(options.model_base_path))}
     core = ServerCore(models)
     try:
-        _wait_for_models(core, options.file_system_poll_wait_seconds, stop)
+        wait_for_models(core, options.file_system_poll_wait_seconds, stop)
         if not stop.is_set():
-            _run(core, options, stop)
+            _run(core, options, rest_listener, stop)
     except errors.ServingError as error:
         print(f"Failed to start server. Error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _wait_for_models(core: ServerCore, seconds: float, stop: threading.Event) -> None:
+def wait_for_models(core: ServerCore, seconds: float, stop: threading.Event) -> None:
     """Wait until every model has a version that can be asked.
 
     Raises:
@@ -58,21 +68,19 @@ def _wait_for_models(core: ServerCore, seconds: float, stop: threading.Event) ->
         core.refresh()
 
 
-def _run(core: ServerCore, options: Options, stop: threading.Event) -> None:
+def _run(
+    core: ServerCore, options: Options, rest_listener: socket.socket, stop: threading.Event
+) -> None:
     """Open both interfaces, say where, and serve until told to stop."""
-    rest = RestServer(core, options.host, options.rest_api_port)
-    try:
-        grpc_server, grpc_port = start_grpc(core, options.host, options.port)
-    except errors.ServingError:
-        rest.stop(0)
-        raise
+    grpc_server, grpc_port = start_grpc(core, options.host, options.port)
+    rest = RestServer(core, rest_listener)
     watcher = threading.Thread(
         target=core.watch, args=(options.file_system_poll_wait_seconds, stop), daemon=True
     )
     if options.file_system_poll_wait_seconds:
         watcher.start()
-    print(GRPC_READY.format(f"{options.host}:{grpc_port}"), flush=True)
-    print(REST_READY.format(f"{options.host}:{rest.port}"), flush=True)
+    print(GRPC_READY.format(join(options.host, grpc_port)), flush=True)
+    print(REST_READY.format(join(options.host, rest.port)), flush=True)
     stop.wait()
     log.info("stopping: no new calls are taken")
     grpc_stopped = grpc_server.stop(GRACE)

@@ -18,6 +18,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving import errors, protocol
+from serving.server.addresses import join
 from serving.server.core import ServerCore
 from serving.values import DEFAULT_SIGNATURE, ModelRef, VersionStatus
 
@@ -142,9 +143,9 @@ def start(core: ServerCore, host: str, port: int) -> tuple[grpc.Server, int]:
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), server)
     try:
-        bound = server.add_insecure_port(f"{host}:{port}")
+        bound = server.add_insecure_port(join(host, port))
     except RuntimeError as error:
-        raise errors.Unreachable(f"cannot listen on {host}:{port} for gRPC: {error}") from error
+        raise errors.Unreachable(f"cannot listen on {join(host, port)}: {error}") from error
     server.start()
     return server, bound
 
@@ -167,7 +168,7 @@ def _answer(context: grpc.ServicerContext, respond: Callable[[], Any]) -> Any:
     try:
         return respond()
     except errors.ServingError as error:
-        context.abort(_CODES[errors.row_of(error).code], str(error))
+        context.abort(_CODES[errors.row_of(error).code], errors.message_of(error))
     except Exception:
         log.exception("a gRPC call failed")
         context.abort(grpc.StatusCode.INTERNAL, "internal error; see the server's log")

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import uvicorn
 from google.protobuf import json_format
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2
@@ -53,7 +53,8 @@ class RestApi:
         try:
             return 200, self._dispatch(method, path, body)
         except errors.ServingError as error:
-            return errors.row_of(error).http, json.dumps({"error": str(error)}, ensure_ascii=False)
+            message = errors.message_of(error)
+            return errors.row_of(error).http, json.dumps({"error": message}, ensure_ascii=False)
         except Exception:
             log.exception("a REST call failed")
             return 500, json.dumps({"error": "internal error; see the server's log"})
@@ -132,7 +133,10 @@ def application(api: RestApi) -> ASGIApp:
         if not path.lower().startswith("/v1/"):
             await Response(status_code=404)(scope, receive, send)
             return
-        body = await request.body()
+        try:
+            body = await request.body()
+        except ClientDisconnect:  # nobody is left to answer
+            return
         status, text = await run_in_threadpool(api.answer, request.method, path, body)
         content = text.encode(errors="surrogateescape")
         response = Response(content, status, media_type="application/json")
@@ -146,28 +150,17 @@ class RestServer:
 
     Args:
         core: The models.
-        host: Address to listen on.
-        port: Port to listen on; 0 for a free one.
+        listener: Socket that holds the address.
 
     Attributes:
         port: The port that it listens on.
 
     Raises:
-        Unreachable: The address cannot be had.
+        InternalFault: It ended instead of starting; the log says why.
     """
 
-    def __init__(self, core: ServerCore, host: str, port: int) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((host, port))
-        except OSError as error:
-            self._socket.close()
-            raise errors.Unreachable(
-                f"cannot listen on {host}:{port} for REST: {error.strerror}"
-            ) from error
-        self.port = int(self._socket.getsockname()[1])
+    def __init__(self, core: ServerCore, listener: socket.socket) -> None:
+        self.port = int(listener.getsockname()[1])
         config = uvicorn.Config(
             application(RestApi(core)),
             http="h11",
@@ -178,11 +171,13 @@ class RestServer:
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="rest", daemon=True
+            target=self._server.run, args=([listener],), name="rest", daemon=True
         )
         self._thread.start()
         while not self._server.started and self._thread.is_alive():
             time.sleep(0.005)
+        if not self._server.started:
+            raise errors.InternalFault("the REST interface did not start")
 
     def stop(self, grace: float) -> None:
         """Take no new connections, let running calls finish for so many seconds, and end."""

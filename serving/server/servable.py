@@ -6,6 +6,7 @@ server. Shapes are the exception: there the graph itself fails, here a message s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,8 @@ def _signature_defs(folder: Path) -> dict[str, Any]:
     saved_model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     for graph in saved_model.meta_graphs:
         if TAG in graph.meta_info_def.tags:
-            return dict(graph.signature_def)
+            # Copies: a part of a message would keep the whole graph in memory.
+            return {name: copy.deepcopy(each) for name, each in graph.signature_def.items()}
     raise ValueError(f"no graph in it has the tag '{TAG}'")
 
 

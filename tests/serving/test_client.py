@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
@@ -185,3 +187,42 @@ def test_an_address_that_is_none() -> None:
 def test_a_folder_without_a_model(tmp_path) -> None:
     with pytest.raises(errors.NotFound, match="neither saved_model.pb nor a version"):
         Client.in_process(tmp_path)
+
+
+class OtherServer(BaseHTTPRequestHandler):
+    """An HTTP server that is no model server."""
+
+    status, body = 200, b"{}"
+
+    def do_GET(self) -> None:
+        """Answer whatever is asked in the same way."""
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *_: object) -> None:
+        """Stay quiet."""
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "message"),
+    [
+        (200, b"{}", errors.ServerFault, "answered 200 and no 'model_version_status': '{}'"),
+        (200, b"<html>", errors.ServerFault, "answered 200 and no"),
+        (404, b"not here", errors.NotFound, "answered 404 and no"),
+        (502, b"", errors.ServerFault, "answered 502 and no"),
+        (503, b'{"error": "warming up"}', errors.Unreachable, "^warming up$"),
+    ],
+)
+def test_other_servers(status: int, body: bytes, kind: type[Exception], message: str) -> None:
+    handler = type("Handler", (OtherServer,), {"status": status, "body": body})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        with (
+            Client.rest(f"http://127.0.0.1:{server.server_port}") as client,
+            pytest.raises(kind, match=message),
+        ):
+            client.status()
+        answering.join()

@@ -140,6 +140,7 @@ def _reason(error: OSError | ValueError) -> str:
     """Say in a few words why pooch gave up; its own messages run over several lines."""
     response = getattr(error, "response", None)
     if response is not None:
+        response.close()  # pooch leaves the connection of a refused request open
         return f"the server answered {response.status_code}"
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         return "the server sent a file with another sha256"

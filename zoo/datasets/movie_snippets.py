@@ -1,6 +1,6 @@
 """Sentences of movie reviews with graded human ratings.
 
-10,605 sentences of the rt-polarity reviews, each rated by some 20 people from -4 (extremely
+10,605 sentences of the rt-polarity reviews, each rated by at least 20 people from -4 (extremely
 negative) to 4 (extremely positive), as they come in the source distribution of vaderSentiment
 3.3.2. Without the 37 sentences rated exactly 0 and 2 repeated ones there remain 10,566: 5,241
 positive and 5,325 negative. rt-polarity and SST-2 hold the same sentences: a model trained on

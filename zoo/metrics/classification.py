@@ -58,17 +58,18 @@ def confusion_matrix(
     Returns:
         int64[classes, classes]; row i, column j counts the rows of class i predicted as j.
     """
-    from sklearn.metrics import confusion_matrix as count
-
     predicted, true = _columns(predictions, labels)
-    unknown = set(predicted.tolist()) | set(true.tolist())
-    unknown -= set(classes)
+    unknown = {*predicted.tolist(), *true.tolist()} - set(classes)
     if unknown:
         raise DataError(
             f"confusion matrix: every class must be listed, and {min(unknown)!r} is not among "
             f"{', '.join(map(str, classes))}"
         )
-    return np.asarray(count(true, predicted, labels=list(classes)), dtype=np.int64)
+    index = {name: position for position, name in enumerate(classes)}
+    matrix = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    for row, column in zip(true.tolist(), predicted.tolist(), strict=True):
+        matrix[index[row], index[column]] += 1
+    return matrix
 
 
 def expected_calibration_error(

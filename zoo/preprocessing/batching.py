@@ -97,7 +97,7 @@ class BucketedBatches:
             for start in range(0, len(members), self.batch_size):
                 part = members[start : start + self.batch_size]
                 missing = self.batch_size - len(part)
-                weights = np.repeat(np.float32([1, 0]), [len(part), missing])
+                weights = np.repeat(np.array([1, 0], np.float32), [len(part), missing])
                 filled = np.concatenate([part, np.repeat(part[:1], missing)])
                 batches.append(Batch(filled, weights, int(length)))
         return batches

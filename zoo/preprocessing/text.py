@@ -70,7 +70,9 @@ def learn_vocabulary(texts: Iterable[str], size: int, lower_case: bool = True) -
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise DataError("no vocabulary can be learned: the texts hold too few characters") from error
+        raise DataError(
+            "no vocabulary can be learned: the texts hold too few characters"
+        ) from error
     return model.getvalue()
 
 

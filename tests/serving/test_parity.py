@@ -1,0 +1,149 @@
+"""The parity gate: it passes what is equal and stops what is not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving.__main__ import main
+from serving.client import Call, Client, MockTransport, Signature, TensorSpec
+from serving.errors import Unreachable
+from serving.parity import FILE, Probes, ask_all, check, latest_version
+from zoo.errors import DataError, ParityError
+
+
+@pytest.fixture(scope="module")
+def probes(tiny_export: Path) -> Probes:
+    return Probes.read(tiny_export)
+
+
+def test_the_probe_rows_hold_edges_and_real_rows(probes: Probes) -> None:
+    texts, status = probes.rows["text"], probes.answers["status"]
+    assert b"" in texts
+    assert max(map(len, texts)) == 100_000
+    reasons = {value.decode() for value in status}
+    assert reasons == {"", "text is empty", "text is not valid UTF-8"}
+    assert np.sum(status == b"") > 60
+
+
+def test_every_transport_and_batch_size_agrees(tiny_export: Path) -> None:
+    findings = list(check(tiny_export))
+    assert [(finding.transport, finding.batch_size) for finding in findings] == [
+        (transport, size) for transport in ("in process", "REST", "gRPC") for size in (1, 7, 64)
+    ]
+    assert max(finding.difference for finding in findings) <= 1e-5
+
+
+def test_every_row_is_asked_once_per_batch_size(probes: Probes) -> None:
+    for size in (1, 7, 64):
+        batches = list(probes.batches(size))
+        assert sorted(np.concatenate(batches)) == list(range(len(probes)))
+        assert max(map(len, batches)) == size
+
+
+def test_the_rows_survive_writing_and_reading(probes: Probes, tmp_path: Path) -> None:
+    (tmp_path / "assets.extra").mkdir()
+    probes.write(tmp_path)
+    again = Probes.read(tmp_path)
+    for ours, theirs in ((probes.rows, again.rows), (probes.answers, again.answers)):
+        for name, values in ours.items():
+            np.testing.assert_array_equal(values, theirs[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("probabilities", lambda values: values + 1e-3, "differs by 0.001, more than 1e-05"),
+        ("probabilities", lambda values: values * np.nan, "differs by nan"),
+        ("probabilities", lambda values: values[:, :1], "is missing or has another shape"),
+        ("label", lambda values: np.full_like(values, b"other"), "is 'other', not"),
+        ("status", lambda values: np.full_like(values, b"bad"), "is 'bad', not"),
+    ],
+)
+def test_an_answer_that_differs_is_named(
+    probes: Probes, name: str, change: object, message: str
+) -> None:
+    chosen = np.arange(len(probes))
+    answers = {**probes.answers, name: change(probes.answers[name])}  # type: ignore[operator]
+    with pytest.raises(ParityError, match=message):
+        probes.difference(chosen, answers)
+
+
+def test_a_missing_output_is_named(probes: Probes) -> None:
+    answers = {name: values for name, values in probes.answers.items() if name != "label"}
+    with pytest.raises(ParityError, match="output 'label' is missing"):
+        probes.difference(np.arange(len(probes)), answers)
+
+
+def test_the_command_prints_the_verdict(
+    tiny_export: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["parity", str(tiny_export.parent)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("parity: ok, largest difference ")
+
+
+def test_the_command_fails_loudly_when_an_answer_differs(
+    tiny_export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(tiny_export, tmp_path / "tiny" / "1")
+    values = json.loads((folder / FILE).read_text())
+    values["answers"]["probabilities"][-1][0] += 0.01
+    (folder / FILE).write_text(json.dumps(values))
+    assert main(["parity", str(folder)]) == 1
+    captured = capsys.readouterr()
+    assert "error: in process, rows [" in captured.err
+    assert "ok" not in captured.out
+
+
+def test_the_newest_version_is_taken_by_number(tmp_path: Path) -> None:
+    for version in ("9", "10", "notes"):
+        (tmp_path / version).mkdir()
+    assert latest_version(tmp_path).name == "10"
+
+
+@pytest.mark.parametrize("words", [["parity"], ["ask"], ["paritee"], []])
+def test_misuse_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+def test_a_folder_without_a_model_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["parity", str(tmp_path)], ["ask", str(tmp_path), "text"]):
+        assert main(command) == 2
+        assert "holds no exported model" in capsys.readouterr().err
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_text("")
+    with pytest.raises(DataError, match="holds no readable"):
+        Probes.read(tmp_path / "1")
+
+
+def test_asking_prints_the_answer_over_both_transports(
+    tiny_export: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ask", str(tiny_export.parent), "a wonderful film", ""]) == 0
+    curl, *answers = capsys.readouterr().out.splitlines()
+    assert curl.startswith("curl http://127.0.0.1:")
+    by_transport = [line.partition(": ") for line in answers]
+    rest = [json.loads(answer) for name, _, answer in by_transport if name == "REST"]
+    grpc = [json.loads(answer) for name, _, answer in by_transport if name == "gRPC"]
+    assert rest == grpc
+    assert [row["status"] for row in rest] == ["", "text is empty"]
+
+
+def test_a_call_that_fails_counts_as_a_difference(probes: Probes) -> None:
+    def refuse(call: Call) -> dict[str, np.ndarray]:
+        raise Unreachable("the server is gone")
+
+    text = TensorSpec.of("string", None)
+    signature = Signature({"text": text}, {"label": text})
+    client = Client(MockTransport(refuse, {"serving_default": signature}), "tiny")
+    with pytest.raises(ParityError, match="the server is gone"):
+        ask_all(probes, "mock", client, 7)
