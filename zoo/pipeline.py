@@ -100,6 +100,11 @@ class Pipeline:
         self.prepare, self.model, self.finish = prepare, model, finish
         self.samples = self.inputs.check(samples or self.inputs.dummy())
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        # A graph keeps the parts that it was traced with.
+        self.__dict__.pop("_graph", None)
+
     @property
     def inputs(self) -> Ports:
         """What a request consists of."""
@@ -150,7 +155,8 @@ class Pipeline:
         return tf.function(self.__call__, input_signature=[self.inputs.tensor_specs()])
 
     def save(self, run: Path) -> None:
-        """Write `run/model.keras` and `run/pipeline/`."""
+        """Write `run/model.keras` and `run/pipeline/`, whose `pipeline.json` comes last."""
+        self.model.save(run / MODEL_FILE)
         parts = {"prepare": self.prepare, "finish": self.finish}
         description: dict[str, Any] = {"model": {"class": _class_path(self.model)}}
         for name, stage in parts.items():
@@ -163,7 +169,6 @@ class Pipeline:
         description["samples"] = self.inputs.rows_to_json(self.samples)
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         (run / FOLDER / "pipeline.json").write_text(text, encoding="utf-8")
-        self.model.save(run / MODEL_FILE)
 
     @classmethod
     def load(cls, run: Path) -> Pipeline:
@@ -198,4 +203,7 @@ def _find_class(path: str) -> Any:
     # A run folder is data: it may name our own classes, nothing else.
     if module.partition(".")[0] != "zoo":
         raise DataError(f"a pipeline consists of classes of the package 'zoo', not '{path}'")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (AttributeError, ModuleNotFoundError) as error:
+        raise DataError(f"this version of zoo has no '{path}': {error}") from error

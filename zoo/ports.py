@@ -50,6 +50,13 @@ class Port:
             return np.full(shape, b"", dtype=object)
         return np.zeros(shape, dtype=self.dtype)
 
+    def array(self, value: Any) -> np.ndarray:
+        """Return `value` as an array; text becomes bytes, which need not be valid UTF-8."""
+        if self.dtype != "string":
+            return np.asarray(value)
+        # Objects, since NumPy's own strings lose the NULs at their end.
+        return np.asarray(_as_bytes(np.asarray(value, dtype=object)), dtype=object)
+
     def mismatch(self, value: np.ndarray) -> str | None:
         """Say what is wrong with `value`, or return None if it fits."""
         if value.ndim != len(self.shape) + 1:
@@ -57,10 +64,10 @@ class Port:
         for size, received in zip(self.shape, value.shape[1:], strict=True):
             if size is not None and size != received:
                 return f"has shape {list(value.shape)}"
-        is_text = value.dtype.kind in "OSU"
-        if is_text != (self.dtype == "string") or not (is_text or value.dtype == self.dtype):
-            return f"has dtype {value.dtype}"
-        return None
+        if self.dtype == "string":
+            strange = {type(item).__name__ for item in value if not isinstance(item, bytes)}
+            return f"holds {', '.join(sorted(strange))}" if strange else None
+        return None if value.dtype == self.dtype else f"has dtype {value.dtype}"
 
 
 class Ports(Mapping[str, Port]):
@@ -89,7 +96,7 @@ class Ports(Mapping[str, Port]):
         return {name: port.dummy(batch, free) for name, port in self.items()}
 
     def check(self, batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Return `batch` as arrays.
+        """Return `batch` as arrays, strings as bytes.
 
         Raises:
             PortError: A name is missing or unknown, a shape or dtype differs, or the
@@ -102,7 +109,7 @@ class Ports(Mapping[str, Port]):
         for name, port in self.items():
             if name not in batch:
                 raise PortError(f"input '{name}' is missing: {port} is required")
-            arrays[name] = np.asarray(batch[name])
+            arrays[name] = port.array(batch[name])
             if problem := port.mismatch(arrays[name]):
                 raise PortError(f"input '{name}' must be {port}, but {problem}")
         sizes = {name: len(array) for name, array in arrays.items()}
@@ -145,3 +152,11 @@ class Ports(Mapping[str, Port]):
     def from_json(cls, values: Mapping[str, Any]) -> Ports:
         """Rebuild from what `to_json` returned."""
         return cls(**{name: Port(**port) for name, port in values.items()})
+
+
+def _encode(item: Any) -> Any:
+    # Half of a surrogate pair gives bytes that are no UTF-8: the row's problem, not the batch's.
+    return item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item
+
+
+_as_bytes = np.frompyfunc(_encode, nin=1, nout=1)

@@ -42,7 +42,9 @@ def masked_cross_entropy(targets: Any, logits: Any, weights: Any, smoothing: flo
         A scalar.
     """
     classes = logits.shape[-1]
-    logits = ops.cast(logits, "float32")
+    # Selected before any arithmetic, so that NaN in the padding reaches no gradient either.
+    real = ops.expand_dims(ops.cast(weights, "bool"), -1)
+    logits = ops.where(real, ops.cast(logits, "float32"), 0.0)
     if len(targets.shape) < len(logits.shape):
         targets = ops.one_hot(targets, classes)
     targets = (1.0 - smoothing) * ops.cast(targets, "float32") + smoothing / classes

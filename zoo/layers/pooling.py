@@ -40,7 +40,7 @@ class MaskedMaxPooling(_MaskedPooling):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         mask = self._mask(inputs, mask)
-        lowest = ops.cast(ops.full((), -1e4), inputs.dtype)
+        lowest = ops.full_like(inputs, -float("inf"))
         largest = ops.max(ops.where(mask, inputs, lowest), axis=1)
         return ops.where(ops.any(mask, axis=1), largest, ops.zeros_like(largest))
 

@@ -1,0 +1,1 @@
+from .sequence_classifier import SequenceClassifier as SequenceClassifier
