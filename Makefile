@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint results check-results clean
+.PHONY: help setup demo test test-slow lint bench-sentiment results check-results clean
 
 help:            ## list the targets
-	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(STAMP)  ## build .venv from the pinned requirements
 
@@ -37,6 +37,15 @@ lint: setup      ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench-sentiment: setup  ## train sentiment with three seeds and record the scores
+	$(BIN)/python -m benchmarks.quality sentiment --seeds 0 1 2 --name movie-snippets
+
+results: setup   ## write the README's result table from benchmarks/results/
+	$(BIN)/python -m benchmarks.results
+
+check-results: setup  ## check that records and README agree with the code
+	$(BIN)/python -m benchmarks.results --check
 
 clean:           ## remove .venv and caches, not runs/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

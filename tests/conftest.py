@@ -1,26 +1,62 @@
-"""One small trained run and its export, shared by all tests that need a real model."""
+"""What all tests share: a quiet TensorFlow, the same examples every time, a small pipeline."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
-from recipes.__main__ import main as recipes
+if TYPE_CHECKING:
+    from zoo.pipeline import Pipeline
+    from zoo.preprocessing import TextEncoder
+
+# TensorFlow reads it once, when the first test imports it.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# Two cores that others share: how long an example takes says nothing about the code.
+hypothesis.settings.register_profile("seqzoo", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("seqzoo")
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of `sentiment train --preset tiny`. Not to be written to."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    assert recipes(["sentiment", "train", "--preset", "tiny", "--run-dir", str(folder)]) == 0
-    return folder
+def corpus() -> tuple[str, ...]:
+    """A hundred short sentences, all different."""
+    kinds = ("good", "dull", "slow", "splendid")
+    things = ("film", "plot", "cast", "ending", "score")
+    return tuple(
+        f"The {thing} of number {number} is {kind}."
+        for number in range(5)
+        for thing in things
+        for kind in kinds
+    )
 
 
 @pytest.fixture(scope="session")
-def tiny_export(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Version 1 of the model "tiny", exported from `tiny_run`. Not to be written to."""
-    base = tmp_path_factory.mktemp("models")
-    words = ["sentiment", "export", "--run-dir", str(tiny_run), "--out", str(base)]
-    assert recipes([*words, "--name", "tiny"]) == 0
-    return base / "tiny" / "1"
+def vocabulary(corpus: tuple[str, ...]) -> bytes:
+    """A subword vocabulary of `corpus`."""
+    from zoo.preprocessing import learn_vocabulary
+
+    return learn_vocabulary(corpus, 400)
+
+
+@pytest.fixture(scope="session")
+def encoder(vocabulary: bytes) -> TextEncoder:
+    """A text encoder that reads 12 subwords."""
+    from zoo.preprocessing import TextEncoder
+
+    return TextEncoder(vocabulary, max_length=12)
+
+
+@pytest.fixture
+def pipeline(encoder: TextEncoder, corpus: tuple[str, ...]) -> Pipeline:
+    """An untrained classifier of texts with two classes and three samples."""
+    from zoo.decoding import LabelDecoder
+    from zoo.models import SequenceClassifier
+    from zoo.pipeline import Pipeline
+
+    model = SequenceClassifier(
+        encoder.vocabulary_size, 2, embedding_units=8, units=4, pooling="max+attention", seed=0
+    )
+    return Pipeline(encoder, model, LabelDecoder(["bad", "good"]), {"text": corpus[:3]})

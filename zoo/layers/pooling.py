@@ -40,8 +40,7 @@ class MaskedMaxPooling(_MaskedPooling):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         mask = self._mask(inputs, mask)
-        lowest = ops.full_like(inputs, -float("inf"))
-        largest = ops.max(ops.where(mask, inputs, lowest), axis=1)
+        largest = ops.max(ops.where(mask, inputs, -float("inf")), axis=1)
         return ops.where(ops.any(mask, axis=1), largest, ops.zeros_like(largest))
 
 

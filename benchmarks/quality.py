@@ -1,0 +1,132 @@
+"""Train a recipe with several seeds and record every score beside its baselines.
+
+    python -m benchmarks.quality sentiment --seeds 0 1 2
+    python -m benchmarks.quality sentiment --seeds 0 1 2 --name imdb -- --dataset imdb
+
+What follows `--` goes to the recipe. The record is written to
+`benchmarks/results/RECIPE-NAME.json`, the first seed's learning curves beside it; a run that was broken off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+LOG_LINES = 12
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, record and print the summary."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    border = words.index("--") if "--" in words else len(words)
+    options = _parser().parse_args(words[:border])
+    fields = words[border + 1 :]
+    runs, log = [], ""
+    for seed in options.seeds:
+        folder = ROOT / "runs" / "quality" / f"{options.recipe}-{options.name}-{seed}"
+        log = _train(options.recipe, folder, [*fields, "--seed", str(seed)])
+        runs.append(folder)
+    record = make_record(options.recipe, fields, options.seeds, runs, log)
+    file = RESULTS / f"{options.recipe}-{options.name}.json"
+    file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    for picture in runs[0].glob("learning_curves.png"):
+        shutil.copy(picture, file.with_suffix(".png"))
+    print(f"recorded: {file.relative_to(ROOT)}")
+    for name, scores in {"model": record["test"], **record["baselines"]}.items():
+        for metric, score in scores.items():
+            print(f"  {name} {metric}: {score['mean']:.4f} (spread {score['spread']:.4f})")
+
+
+def make_record(
+    recipe: str, fields: Sequence[str], seeds: Sequence[int], runs: Sequence[Path], log: str
+) -> dict[str, Any]:
+    """Return what is committed of several runs that differ in their seed alone.
+
+    Args:
+        recipe: Name of the recipe.
+        fields: The options that it was given beside the seed.
+        seeds: One per run.
+        runs: Finished run folders.
+        log: Output of the last run.
+    """
+    metrics = [_read(run / "metrics.json") for run in runs]
+    environment = _read(runs[0] / "environment.json")
+    return {
+        "recipe": recipe,
+        "command": " ".join(["python -m recipes", recipe, "train", *fields, "--seed SEED"]),
+        "commit": environment.pop("git_commit"),
+        "seeds": list(seeds),
+        "data": metrics[0]["data"],
+        "test": summarise([row["test"] for row in metrics]),
+        "baselines": {
+            name: summarise([row["baselines"][name] for row in metrics])
+            for name in metrics[0]["baselines"]
+        },
+        "train_seconds": summarise([row["train_seconds"] for row in metrics]),
+        "examples_per_second": summarise([row["examples_per_second"] for row in metrics]),
+        "parameters": metrics[0]["parameters"],
+        "environment": environment,
+        "files": {str(file.relative_to(ROOT)): digest(file) for file in _sources(recipe)},
+        "log": log.splitlines()[-LOG_LINES:],
+    }
+
+
+def summarise(values: Sequence[Any]) -> Any:
+    """Return mean, spread (standard deviation) and values; for mappings per key."""
+    if isinstance(values[0], dict):
+        return {key: summarise([value[key] for value in values]) for key in values[0]}
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"mean": statistics.fmean(values), "spread": spread, "values": list(values)}
+
+
+def digest(file: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _sources(recipe: str) -> Iterable[Path]:
+    """Yield the files that decide about the score: the library, the recipe and its loop."""
+    yield from sorted((ROOT / "zoo").rglob("*.py"))
+    for name in (recipe, "training", "baselines"):
+        yield ROOT / "recipes" / f"{name}.py"
+
+
+def _train(recipe: str, folder: Path, fields: Sequence[str]) -> str:
+    command = [sys.executable, "-m", "recipes", recipe, "train", "--run-dir", str(folder), *fields]
+    print("+", " ".join(["python", *command[1:]]), flush=True)
+    log = ""
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout or ():
+            print(" ", line, end="", flush=True)
+            log += line
+    if process.returncode:
+        sys.exit(process.returncode)
+    return log
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks.quality", description=__doc__)
+    parser.add_argument("recipe")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--name", default="default", help="of the record, behind the recipe's")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
