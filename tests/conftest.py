@@ -1,8 +1,9 @@
-"""What all tests share: a quiet TensorFlow, the same examples every time, a small pipeline."""
+"""What all tests share: settings, a small untrained pipeline, a small trained run."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -52,11 +53,35 @@ def encoder(vocabulary: bytes) -> TextEncoder:
 @pytest.fixture
 def pipeline(encoder: TextEncoder, corpus: tuple[str, ...]) -> Pipeline:
     """An untrained classifier of texts with two classes and three samples."""
+    import keras
+
     from zoo.decoding import LabelDecoder
     from zoo.models import SequenceClassifier
     from zoo.pipeline import Pipeline
 
+    keras.utils.set_random_seed(0)
     model = SequenceClassifier(
-        encoder.vocabulary_size, 2, embedding_units=8, units=4, pooling="max+attention", seed=0
+        encoder.vocabulary_size, 2, embedding_units=8, units=4, pooling="max+attention"
     )
     return Pipeline(encoder, model, LabelDecoder(["bad", "good"]), {"text": corpus[:3]})
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of `sentiment train --preset tiny`. Not to be written to."""
+    from recipes.__main__ import main as recipes
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    assert recipes(["sentiment", "train", "--preset", "tiny", "--run-dir", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Version 1 of the model "tiny", exported from `tiny_run`. Not to be written to."""
+    from recipes.__main__ import main as recipes
+
+    base = tmp_path_factory.mktemp("models")
+    words = ["sentiment", "export", "--run-dir", str(tiny_run), "--out", str(base)]
+    assert recipes([*words, "--name", "tiny"]) == 0
+    return base / "tiny" / "1"

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from zoo.errors import ConfigError
+
 
 @keras.saving.register_keras_serializable(package="seqzoo")
 class WordDropout(keras.layers.Layer):
@@ -25,6 +27,8 @@ class WordDropout(keras.layers.Layer):
         self, rate: float, replacement: int = 1, seed: int | None = None, **options: Any
     ) -> None:
         super().__init__(**options)
+        if not 0 <= rate <= 1:
+            raise ConfigError(f"rate must be from 0 to 1, not {rate}")
         self.rate, self.replacement, self.seed = rate, replacement, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True

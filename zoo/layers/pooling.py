@@ -27,6 +27,10 @@ class _MaskedPooling(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (input_shape[0], input_shape[-1])
 
+    def get_config(self) -> dict[str, Any]:
+        # Spelled out: what Keras makes up for a class without it leaves out the name.
+        return super().get_config()
+
     def _mask(self, inputs: Any, mask: Any) -> Any:
         """Return the mask as `bool[batch, time, 1]`."""
         if mask is None:

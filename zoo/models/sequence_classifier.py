@@ -110,7 +110,6 @@ class SequenceClassifier(keras.Model):
         return cls(**config)
 
 
-
 def _bidirectional(cell: str, units: int, index: int) -> keras.layers.Layer:
     forward = recurrent(cell, units, return_sequences=True, name="forward")
     backward = recurrent(cell, units, return_sequences=True, go_backwards=True, name="backward")

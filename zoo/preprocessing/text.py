@@ -70,9 +70,7 @@ def learn_vocabulary(texts: Iterable[str], size: int, lower_case: bool = True) -
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise DataError(
-            "no vocabulary can be learned: the texts hold too few characters"
-        ) from error
+        raise DataError("the texts hold too few characters for a vocabulary") from error
     return model.getvalue()
 
 
@@ -99,7 +97,6 @@ class TextEncoder(tf.Module):
             raise ConfigError(f"max_length must be at least 1, not {max_length}")
         self.vocabulary = vocabulary
         self.max_length = max_length
-        self.tokenizer = tf_text.SentencepieceTokenizer(vocabulary, out_type=tf.int32)
         pieces = sentencepiece.SentencePieceProcessor(model_proto=vocabulary)
         self.vocabulary_size = pieces.vocab_size()
 
@@ -110,7 +107,9 @@ class TextEncoder(tf.Module):
         head = tf.strings.substr(
             tf.where(valid, clean, ""), 0, _CHARACTERS_PER_TOKEN * self.max_length, unit="UTF8_CHAR"
         )
-        pieces = self.tokenizer.tokenize(head)[:, : self.max_length]
+        # Made in the graph that uses it: setting a random seed frees one that stands outside.
+        tokenizer = tf_text.SentencepieceTokenizer(self.vocabulary, out_type=tf.int32)
+        pieces = tokenizer.tokenize(head)[:, : self.max_length]
         time = tf.maximum(pieces.bounding_shape(axis=1, out_type=tf.int32), 1)
         tokens = pieces.to_tensor(PAD, shape=[None, None])
         tokens = tf.pad(tokens, [[0, 0], [0, time - tf.shape(tokens)[1]]], constant_values=PAD)

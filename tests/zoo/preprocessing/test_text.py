@@ -54,7 +54,7 @@ class TestStatus:
         assert (tokens.tolist(), status) == ([[PAD]], [INVALID])
 
     @pytest.mark.parametrize(
-        "text", ["😀 🌈", "👩\u200d👩\u200d👧", "שלום עולם", "مرحبا", "a\0b", "\0", "\ufffd", "e\u0301"]
+        "text", ["😀 🌈", "👩\u200d👩\u200d👧", "שלום עולם", "مرحبا", "a\0b", "\0", "e\u0301"]
     )
     def test_any_script_is_read(self, encoder: TextEncoder, text: str):
         tokens, status = encode(encoder, [text.encode()])
@@ -132,6 +132,14 @@ class TestNeighbours:
         for name, value in eager.items():
             np.testing.assert_array_equal(value, traced[name])
 
+    def test_setting_a_random_seed_disturbs_nothing(self, encoder: TextEncoder):
+        graph = tf.function(encoder.__call__, input_signature=[encoder.inputs.tensor_specs()])
+        rows = encoder.probe_rows()
+        before = graph(rows)["tokens"].numpy()
+        tf.random.set_seed(1)
+        for function in (encoder, graph):
+            np.testing.assert_array_equal(function(rows)["tokens"], before)
+
     @given(texts=some.lists(some.binary(max_size=60) | some.text().map(str.encode)))
     def test_no_bytes_raise_and_each_row_has_tokens_or_a_status(
         self, encoder: TextEncoder, texts: list[bytes]
@@ -166,8 +174,8 @@ class TestVocabulary:
             assert all(piece in given for piece in learned)
 
     def test_it_has_at_most_the_asked_size(self, corpus: tuple[str, ...]):
-        small, large = (pieces(learn_vocabulary(corpus, size)) for size in (300, 400))
-        assert small.vocab_size() == 300 < large.vocab_size() <= 400
+        for size in (300, 320, 400):
+            assert 256 < pieces(learn_vocabulary(corpus, size)).vocab_size() <= size
 
     def test_padding_is_0_and_every_id_is_below_the_size(self, encoder: TextEncoder):
         tokens, _ = encode(encoder, encoder.probe_rows()["text"])

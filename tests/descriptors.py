@@ -1,0 +1,137 @@
+"""One row per public Keras layer and model of the zoo, with all that a test has to know of it.
+
+`tests/test_conformance.py` runs every suite over every row. A public class without a row
+fails there: add one when you add a class, and further rows for options that change its graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from zoo import layers, models
+from zoo.ports import Port, Ports
+
+LENGTHS = (5, 2, 0, 3)
+"""Real steps per row of a test batch; the third row is nothing but padding."""
+
+IDS = 11
+"""Number of token ids."""
+
+TOKENS = Port((None,), "int32", "token ids, 0 = padding")
+STATES = Port((None, 6), "float32", "one vector per step")
+VECTOR = Port((6,), "float32", "one vector per row")
+MASK = Port((None,), "bool", "True = real step")
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What a layer or model takes, gives and promises.
+
+    Attributes:
+        make: The class.
+        inputs: Its inputs by name; a free axis is time. A layer takes the first one, and
+            `mask` where it is declared; a model takes them as a dictionary.
+        output: What it gives.
+        arguments: Of the constructor.
+        case: Tells rows of one class apart.
+        bfloat16: dtype of the output under the policy "mixed_bfloat16".
+        tolerance: Largest difference that two ways to the same float32 answer may have.
+        bfloat16_tolerance: The same between bfloat16 and float32.
+    """
+
+    make: type[keras.layers.Layer]
+    inputs: Ports
+    output: Port
+    arguments: dict[str, Any] = field(default_factory=dict)
+    case: str = ""
+    bfloat16: str = "bfloat16"
+    tolerance: float = 1e-6
+    bfloat16_tolerance: float = 3e-2
+
+    def __str__(self) -> str:
+        return f"{self.make.__name__}{self.case and '-' + self.case}"
+
+    def part(self, **changes: Any) -> keras.layers.Layer:
+        """Return the layer or model itself."""
+        return self.make(**{**self.arguments, **changes})
+
+    def model(self) -> keras.Model:
+        """Return it as a model that takes `inputs` as a dictionary."""
+        part = self.part()
+        if isinstance(part, keras.Model):
+            return part
+        inputs = {
+            name: keras.Input(port.shape, dtype=port.dtype, name=name)
+            for name, port in self.inputs.items()
+        }
+        first, *rest = inputs.values()
+        return keras.Model(inputs, part(first, **({"mask": rest[0]} if rest else {})))
+
+    def batch(
+        self, lengths: Sequence[int] = LENGTHS, time: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return rows of these lengths, padded to `time` steps or to the longest.
+
+        A row's values are the same in every batch.
+        """
+        steps = time or max(lengths)
+        rows = [
+            {name: _steps(port, row, length, steps) for name, port in self.inputs.items()}
+            for row, length in enumerate(lengths)
+        ]
+        return {name: np.stack([row[name] for row in rows]) for name in self.inputs}
+
+
+def _steps(port: Port, row: int, length: int, time: int) -> np.ndarray:
+    values = np.zeros((time, *port.shape[1:]), port.dtype)
+    size, rng = (length, *values.shape[1:]), np.random.default_rng(row)
+    if port.dtype == "bool":
+        values[:length] = True
+    elif port.dtype == "int32":
+        values[:length] = rng.integers(1, IDS, size)
+    else:
+        values[:length] = rng.normal(size=size)
+    return values
+
+
+def _pooling(make: type[keras.layers.Layer], **arguments: Any) -> Descriptor:
+    return Descriptor(make, Ports(inputs=STATES, mask=MASK), VECTOR, arguments)
+
+
+def _classifier(case: str, **arguments: Any) -> Descriptor:
+    sizes = {"vocabulary_size": IDS, "classes": 3, "embedding_units": 6, "units": 4}
+    logits = Port((3,), "float32", "logits")
+    return Descriptor(
+        models.SequenceClassifier,
+        Ports(tokens=TOKENS),
+        logits,
+        {**sizes, **arguments},
+        case,
+        bfloat16="float32",
+    )
+
+
+DESCRIPTORS = (
+    Descriptor(
+        layers.WordDropout, Ports(inputs=TOKENS), TOKENS, {"rate": 0.4, "seed": 1}, bfloat16="int32"
+    ),
+    Descriptor(layers.VariationalDropout, Ports(inputs=STATES), STATES, {"rate": 0.4, "seed": 1}),
+    _pooling(layers.MaskedMaxPooling),
+    _pooling(layers.MaskedMeanPooling),
+    _pooling(layers.MaskedAttentionPooling, units=5),
+    _classifier("lstm", cell="lstm"),
+    _classifier(
+        "gru-everything",
+        cell="gru",
+        layers=2,
+        pooling="attention+max+mean",
+        word_dropout=0.3,
+        embedding_dropout=0.3,
+        dropout=0.3,
+    ),
+)

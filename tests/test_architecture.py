@@ -1,0 +1,400 @@
+"""The rules that no single module can keep: arrows, contracts, sizes, what an import costs.
+
+The code is read, not run, so that a rule also holds for what no test happens to execute.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import importlib
+import itertools
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from recipes import RECIPES
+
+ROOT = Path(__file__).resolve().parents[1]
+PRODUCT = ("zoo", "recipes", "serving", "tuning", "benchmarks")
+OURS = (*PRODUCT, "tests")
+
+BASICS = ("zoo.errors", "zoo.ports")
+SPOKEN = ("serving.errors", "serving.protocol", "serving.values")
+EXPORT = (*BASICS, "zoo.pipeline", "serving")
+
+ARROWS: Mapping[str, tuple[str, ...]] = {
+    "zoo.errors": (),
+    "zoo.ports": ("zoo.errors",),
+    "zoo.layers": BASICS,
+    "zoo.decoding": BASICS,
+    "zoo.preprocessing": BASICS,
+    "zoo.datasets": BASICS,
+    "zoo.metrics": BASICS,
+    "zoo.models": (*BASICS, "zoo.layers", "zoo.decoding"),
+    "zoo.pipeline": BASICS,
+    "serving.export": EXPORT,
+    "serving.signatures": EXPORT,
+    "serving.parity": EXPORT,
+    "serving.card": EXPORT,
+    "serving.__main__": EXPORT,
+    "serving.server": SPOKEN,
+    "serving.client": (*SPOKEN, "serving.transports"),
+    "serving.transports": (*SPOKEN, "serving.server"),
+    **dict.fromkeys(SPOKEN, SPOKEN),
+    "recipes": ("zoo", "serving.export"),
+    "tuning": ("recipes", "zoo", "serving"),
+    "benchmarks": ("recipes", "zoo", "serving", "tuning"),
+    "tests": OURS,
+}
+"""What a module may import of ours besides its own package; the longest name that fits counts."""
+
+WITHOUT_TENSORFLOW = ("serving.client", "serving.transports", *SPOKEN)
+HEAVY = ("tensorflow", "tensorflow_text", "tensorflow_serving", "keras")
+
+OVERRIDES = {"build", "call", "compute_mask", "compute_output_shape", "get_config", "from_config"}
+"""Methods that Keras calls, and documents."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module: its full name, and whether it is imported with the file itself."""
+
+    target: str
+    at_once: bool
+
+
+@dataclass(frozen=True)
+class Module:
+    """A source file and its name as a module."""
+
+    name: str
+    path: Path
+
+    @property
+    def place(self) -> str:
+        return self.path.relative_to(ROOT).as_posix()
+
+    @property
+    def tree(self) -> ast.Module:
+        return parsed(self.path)
+
+    def imports(self) -> list[Import]:
+        return [
+            Import(target, at_once)
+            for statement, at_once in _import_statements(self.tree.body, at_once=True)
+            for target in self._targets(statement)
+        ]
+
+    def _targets(self, statement: ast.Import | ast.ImportFrom) -> list[str]:
+        if isinstance(statement, ast.Import):
+            return [alias.name for alias in statement.names]
+        base = statement.module or ""
+        if statement.level:
+            package = self.name.split(".")
+            above = statement.level - (self.path.stem == "__init__")
+            parts = package[: len(package) - above]
+            base = ".".join([*parts, *filter(None, [base])])
+        names = [f"{base}.{alias.name}" for alias in statement.names]
+        return [name if name in module_names() else base for name in names]
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def _import_statements(
+    statements: list[ast.stmt], at_once: bool
+) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    for statement in statements:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            yield statement, at_once
+            continue
+        later = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) or (
+            isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test)
+        )
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(statement, name, [])
+            yield from _import_statements(inner, at_once and not (later and name == "body"))
+
+
+@cache
+def modules() -> tuple[Module, ...]:
+    """Return every Python file of ours, stubs included."""
+    files = [path for package in OURS for path in sorted((ROOT / package).rglob("*.py*"))]
+    return tuple(Module(_name(path), path) for path in files if path.suffix in (".py", ".pyi"))
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def module_names() -> frozenset[str]:
+    return frozenset(module.name for module in modules())
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def is_ours(name: str) -> bool:
+    return any(within(name, package) for package in OURS)
+
+
+def product() -> list[Module]:
+    own = (module for module in modules() if not within(module.name, "tests"))
+    return [module for module in own if module.path.suffix == ".py"]
+
+
+def public_definitions(
+    body: list[ast.stmt], prefix: str = ""
+) -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Yield public classes, functions and methods with their dotted names."""
+    for node in body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if node.name.startswith("_"):
+                continue
+            yield prefix + node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from public_definitions(node.body, f"{prefix}{node.name}.")
+
+
+def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def tell(complaints: list[str]) -> str:
+    return "\n".join(["", *complaints])
+
+
+class TestArrows:
+    """Who may import whom."""
+
+    def test_imports_follow_the_arrows(self):
+        wrong = []
+        for module in modules():
+            own = max((name for name in ARROWS if within(module.name, name)), key=len, default="")
+            if not own and module.name not in OURS:
+                wrong.append(f"{module.place}: give {module.name} a line in ARROWS")
+            allowed = (own, *ARROWS.get(own, ()))
+            for each in module.imports():
+                if is_ours(each.target) and not any(within(each.target, to) for to in allowed):
+                    wrong.append(f"{module.place}: must not import {each.target}")
+        assert not wrong, tell(wrong)
+
+    def test_the_client_side_imports_no_tensorflow_with_itself(self):
+        wrong = [
+            f"{module.place}: imports {each.target} at module level"
+            for module in modules()
+            for each in module.imports()
+            if each.at_once
+            and any(within(module.name, name) for name in WITHOUT_TENSORFLOW)
+            and any(within(each.target, name) for name in HEAVY)
+        ]
+        assert not wrong, tell(wrong)
+
+    def test_no_modules_import_each_other_in_a_circle(self):
+        graph: dict[str, set[str]] = {}
+        for module in modules():
+            targets = {each.target for each in module.imports() if each.at_once}
+            graph.setdefault(module.name, set()).update(
+                target for target in targets if target in module_names() and target != module.name
+            )
+        try:
+            graphlib.TopologicalSorter(graph).prepare()
+        except graphlib.CycleError as error:
+            pytest.fail(" -> ".join(error.args[1]))
+
+    def test_the_reader_of_imports_sees_every_kind(self, tmp_path: Path):
+        source = (
+            "import numpy as np\n"
+            "from zoo import ports, layers\n"
+            "from zoo.errors import PortError\n"
+            "if TYPE_CHECKING:\n    import keras\n"
+            "def late():\n    from recipes import run\n"
+            "class Inner:\n    import scipy.special\n"
+        )
+        path = tmp_path / "example.py"
+        path.write_text(source, encoding="utf-8")
+        assert Module("example", path).imports() == [
+            Import("numpy", True),
+            Import("zoo.ports", True),
+            Import("zoo.layers", True),
+            Import("zoo.errors", True),
+            Import("keras", False),
+            Import("recipes.run", False),
+            Import("scipy.special", True),
+        ]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+class TestRecipeContract:
+    """A recipe is read top to bottom, and every one in the same order."""
+
+    ORDER = ["Config", "PRESETS", "load", "build", "train", "evaluate", "baselines", "report"]
+    ORDER += ["SIGNATURES", "main"]
+
+    def tree(self, name: str) -> ast.Module:
+        return parsed(ROOT / "recipes" / f"{name}.py")
+
+    def test_its_parts_stand_in_the_agreed_order(self, name: str):
+        defined = []
+        for node in self.tree(name).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                defined.append(node.name)
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                defined += [target.id for target in targets if isinstance(target, ast.Name)]
+        assert [each for each in defined if each in self.ORDER] == self.ORDER
+
+    def test_its_docstring_holds_its_command(self, name: str):
+        assert f"python -m recipes {name} train" in (ast.get_docstring(self.tree(name)) or "")
+
+    def test_its_configuration_is_frozen_and_explains_every_field(self, name: str):
+        (config,) = (
+            node
+            for node in self.tree(name).body
+            if isinstance(node, ast.ClassDef) and node.name == "Config"
+        )
+        assert "dataclass(frozen=True)" in map(ast.unparse, config.decorator_list)
+        assert ast.get_docstring(config)
+        pairs = itertools.pairwise([*config.body, ast.Pass()])
+        behind = {node: after for node, after in pairs if isinstance(node, ast.AnnAssign)}
+        assert behind
+        for field, after in behind.items():
+            text = after.value if isinstance(after, ast.Expr) else None
+            documented = isinstance(text, ast.Constant) and isinstance(text.value, str)
+            assert documented, f"{ast.unparse(field)}: say behind it what it is, in which unit"
+
+    def test_its_presets_and_signatures_hold_what_every_recipe_has(self, name: str):
+        module = importlib.import_module(f"recipes.{name}")
+        assert {"tiny", "base", "large"} <= {*module.PRESETS}
+        assert {type(preset) for preset in module.PRESETS.values()} == {module.Config}
+        assert "serving_default" in module.SIGNATURES
+
+
+class TestHouseStyle:
+    """What a reader may expect of every file."""
+
+    def test_every_public_name_is_documented(self):
+        missing = [module.place for module in product() if not ast.get_docstring(module.tree)]
+        for module in product():
+            for name, node in public_definitions(module.tree.body):
+                inherited = node.name in OVERRIDES and "." in name
+                if not inherited and not ast.get_docstring(node):
+                    missing.append(f"{module.place}:{node.lineno}: {name} has no docstring")
+        assert not missing, tell(missing)
+
+    def test_every_function_is_annotated(self):
+        missing = []
+        for module in product():
+            for node in functions(module):
+                given = node.args
+                arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+                arguments += filter(None, [given.vararg, given.kwarg])
+                bare = {each.arg for each in arguments if not each.annotation} - {"self", "cls"}
+                if bare or not node.returns:
+                    what = ", ".join(sorted(bare)) or "what it returns"
+                    missing.append(f"{module.place}:{node.lineno}: {node.name}: annotate {what}")
+        assert not missing, tell(missing)
+
+    def test_no_file_is_longer_than_400_lines(self):
+        long = []
+        for module in modules():
+            lines = len(module.path.read_text(encoding="utf-8").splitlines())
+            if lines > 400:
+                long.append(f"{module.place}: {lines} lines: split it")
+        assert not long, tell(long)
+
+    def test_no_function_is_longer_than_40_lines_and_no_model_constructor_than_90(self):
+        long = []
+        for module in modules():
+            for node in functions(module):
+                constructor = within(module.name, "zoo.models") and node.name == "__init__"
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                if lines > (90 if constructor else 40):
+                    long.append(f"{module.place}:{node.lineno}: {node.name}: {lines} lines")
+        assert not long, tell(long)
+
+
+class TestCostOfImports:
+    """Help and client answer at once, since TensorFlow is not loaded for them."""
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "import zoo",
+            "import recipes",
+            "import serving.client",
+            "from zoo import datasets, metrics, layers, models, preprocessing, decoding, pipeline",
+            *(f"import recipes.{name}" for name in RECIPES),
+        ],
+    )
+    def test_an_import_loads_no_tensorflow(self, code: str):
+        assert self.loaded(code) == []
+
+    @pytest.mark.parametrize(
+        "words",
+        [["--help"], *([name, *rest, "--help"] for name in RECIPES for rest in ([], ["train"]))],
+        ids=" ".join,
+    )
+    def test_help_loads_no_tensorflow(self, words: list[str]):
+        code = (
+            "import contextlib, os, runpy, sys\n"
+            f"sys.argv = ['recipes', *{words!r}]\n"
+            "with contextlib.suppress(SystemExit), open(os.devnull, 'w') as null:\n"
+            "    with contextlib.redirect_stdout(null):\n"
+            "        runpy.run_module('recipes', run_name='__main__')\n"
+            "assert 'recipes.commands' in sys.modules"
+        )
+        assert self.loaded(code) == []
+
+    def loaded(self, code: str) -> list[str]:
+        code += f"\nimport sys\nprint(*sorted({set(HEAVY)!r} & sys.modules.keys()))"
+        command = [sys.executable, "-W", "error", "-c", code]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+
+def listed(*options: str) -> list[str]:
+    """Return the files that git lists; skip the test where the project is no git checkout."""
+    try:
+        command = ["git", "ls-files", "-z", *options]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this is no git checkout")
+    return [name for name in done.stdout.decode().split("\0") if name]
+
+
+class TestCheckout:
+    """What a stranger gets who clones the project."""
+
+    def test_no_source_file_is_ignored(self):
+        ignored = listed("--others", "--ignored", "--exclude-standard", "--", *OURS)
+        assert not [name for name in ignored if Path(name).suffix in (".py", ".pyi", ".html")]
+
+    def test_no_file_names_a_folder_of_one_machine_or_a_package_index(self):
+        machine = re.compile(r"(?<![\w.])(?:/(?:home|root|Users|work|mnt|workspace)/|[A-Z]:\\)\w")
+        index = re.compile(r"\bpypi\.|\bpythonhosted\.|--(?:extra-)?index-url|\bsimple/\s")
+        wrong = []
+        for name in listed("--cached", "--others", "--exclude-standard"):
+            path = ROOT / name
+            content = path.read_bytes() if path.is_file() else b""
+            if b"\0" in content:
+                continue
+            for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+                if machine.search(line) or index.search(line):
+                    wrong.append(f"{name}:{number}: {line.strip()[:80]}")
+        assert not wrong, tell(wrong)
