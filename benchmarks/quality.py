@@ -4,7 +4,8 @@
     python -m benchmarks.quality sentiment --seeds 0 1 2 --name imdb -- --dataset imdb
 
 What follows `--` goes to the recipe. The record is written to
-`benchmarks/results/RECIPE-NAME.json`, the first seed's learning curves beside it; a run that was broken off goes on where it stopped.
+`benchmarks/results/RECIPE-NAME.json`, the first seed's learning curves beside it. A run
+that was broken off goes on where it stopped.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 from zoo import metrics
 from zoo.datasets import TextExamples, check_labels
-from zoo.errors import ConfigError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -64,8 +62,6 @@ def nb_svm(
     train: TextExamples,
     validation: TextExamples,
     test: TextExamples,
-    strengths: Sequence[float] = STRENGTHS,
-    interpolations: Sequence[float] = INTERPOLATIONS,
 ) -> Baseline:
     """Fit a linear SVM on naive Bayes features (Wang and Manning 2012, "Baselines and Bigrams").
 
@@ -78,9 +74,6 @@ def nb_svm(
         train: The rows that features, ratios and weights are fitted on.
         validation: The rows that C and the interpolation are chosen on.
         test: The rows that are predicted.
-        strengths: Values of C to choose from: the weight of errors against regularisation.
-        interpolations: Values of beta to choose from, in [0, 1]: 1 is the plain SVM, 0 follows
-            naive Bayes with one mean weight.
 
     Raises:
         DataError: If another part has a label that the training part lacks.
@@ -93,17 +86,15 @@ def nb_svm(
     vectorizer = CountVectorizer(binary=True, ngram_range=(1, 2), token_pattern=TOKEN_PATTERN)
     features = vectorizer.fit_transform(train.texts)
     held_out = vectorizer.transform(validation.texts)
-    best_accuracy, best, settings = -1.0, None, {}
-    for strength in strengths:
+    best_accuracy, settings = -1.0, {}
+    for strength in STRENGTHS:
         machines = _Machines.fitted(features, train, strength)
-        for beta in interpolations:
+        for beta in INTERPOLATIONS:
             candidate = machines.interpolated(beta)
             reached = metrics.accuracy(candidate.predict(held_out), validation.labels)
             if reached > best_accuracy:
                 best_accuracy, best = reached, candidate
                 settings = {"C": strength, "interpolation": beta}
-    if best is None:
-        raise ConfigError("NB-SVM needs at least one C and one interpolation to choose from")
     predictions = best.predict(vectorizer.transform(test.texts))
     return _measured("nb_svm", predictions, test, started, settings)
 

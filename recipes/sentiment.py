@@ -166,7 +166,6 @@ def build(config: Config, data: datasets.Split) -> Pipeline:
 
 def train(config: Config, data: datasets.Split, pipeline: Pipeline, run: Run) -> dict[str, Any]:
     """Train `pipeline` in place, then calibrate it on the validation part."""
-    import keras
     from scipy.special import softmax
 
     from recipes.training import Trainer, scorer  # here, not above: it loads TensorFlow
@@ -184,10 +183,6 @@ def train(config: Config, data: datasets.Split, pipeline: Pipeline, run: Run) ->
             "accuracy": metrics.accuracy(logits.argmax(axis=-1), truth),
         }
 
-    steps = len(batches.epoch(0))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, config.epochs * steps, warmup_target=config.learning_rate, warmup_steps=steps
-    )
     state = Trainer(
         pipeline.model,
         _loss,
@@ -195,7 +190,7 @@ def train(config: Config, data: datasets.Split, pipeline: Pipeline, run: Run) ->
         preprocessing.class_targets(data.train.labels, classes, data.train.ratings, config.grading),
         validate,
         "accuracy",
-        keras.optimizers.Adam(schedule, global_clipnorm=config.clip_norm),
+        _optimizer(config, steps=len(batches.epoch(0))),
         config.epochs,
         run,
     ).fit()
@@ -267,6 +262,16 @@ def main() -> None:
 
 def _class_ids(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     return np.array([classes.index(label) for label in labels])
+
+
+def _optimizer(config: Config, steps: int) -> Any:
+    """Adam that warms up for one epoch of `steps` steps and then cools down to 0."""
+    import keras
+
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, config.epochs * steps, warmup_target=config.learning_rate, warmup_steps=steps
+    )
+    return keras.optimizers.Adam(schedule, global_clipnorm=config.clip_norm)
 
 
 def _loss(model: Any, tokens: Any, targets: Any, weights: Any) -> Any:

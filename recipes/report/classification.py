@@ -63,7 +63,22 @@ def classification_page(
         results: As for `metrics.json`: test, baselines, best_epoch, train_seconds, ...
         published: What others reach on this data set.
     """
-    summary = Summary(
+    mistakes = confident_mistakes(
+        answers.rows, answers.labels, answers.predictions, answers.probabilities.max(axis=-1)
+    )
+    sections = [
+        Section(
+            "Most confident mistakes",
+            "The wrong rows that the model was surest of: hard ones, or wrongly labelled ones.",
+            table=mistakes,
+        )
+    ]
+    summary, table = _summary(text, results, published), _score_table(results)
+    return write_page(run, title, summary, [table], _pictures(run, answers, results), sections)
+
+
+def _summary(text: str, results: Mapping[str, Any], published: Sequence[Score]) -> Summary:
+    return Summary(
         text=text,
         metric="test accuracy",
         model=Score("model", results["test"]["accuracy"]),
@@ -76,18 +91,6 @@ def classification_page(
             "best epoch": results["best_epoch"],
         },
     )
-    mistakes = confident_mistakes(
-        answers.rows, answers.labels, answers.predictions, answers.probabilities.max(axis=-1)
-    )
-    sections = [
-        Section(
-            "Most confident mistakes",
-            "The wrong rows that the model was surest of: hard ones, or wrongly labelled ones.",
-            table=mistakes,
-        )
-    ]
-    table = _score_table(results)
-    return write_page(run, title, summary, [table], _pictures(run, answers, results), sections)
 
 
 def _score_table(results: Mapping[str, Any]) -> Table:

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 
 from recipes.baselines import log_count_ratio, majority, nb_svm
 from zoo.datasets import Fractions, TextExamples, keyword_sentences, split_examples
-from zoo.errors import ConfigError, DataError
+from zoo.errors import DataError
 
 
 def rows(*pairs):
@@ -74,8 +74,3 @@ def test_label_seen_only_in_another_part():
     known = rows(("good", "pos"), ("bad", "neg"))
     with pytest.raises(DataError, match="label 'new' occurs in the test part"):
         nb_svm(known, known, rows(("x", "new")))
-
-
-def test_nothing_to_choose_from(split):
-    with pytest.raises(ConfigError, match="at least one C"):
-        nb_svm(*split, strengths=())

@@ -142,7 +142,7 @@ def test_a_call_that_fails_counts_as_a_difference(probes: Probes) -> None:
     def refuse(call: Call) -> dict[str, np.ndarray]:
         raise Unreachable("the server is gone")
 
-    text = TensorSpec.of("string", None)
+    text = TensorSpec.of("object", None)
     signature = Signature({"text": text}, {"label": text})
     client = Client(MockTransport(refuse, {"serving_default": signature}), "tiny")
     with pytest.raises(ParityError, match="the server is gone"):

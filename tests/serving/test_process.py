@@ -67,7 +67,9 @@ def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
                 pass
 
 
-def test_a_life(toy_base_path: Path, tmp_path: Path) -> None:
+def test_new_versions_are_taken_up_and_broken_ones_reported(
+    toy_base_path: Path, tmp_path: Path
+) -> None:
     from tests.serving import models
 
     base_path = tmp_path / "toy"
@@ -96,16 +98,22 @@ def test_a_life(toy_base_path: Path, tmp_path: Path) -> None:
             (1, "END"),
         ]
         assert half(client) == 8.0
+
+
+def test_a_killed_server_starts_again_on_its_port_and_drains_on_sigterm(
+    toy_base_path: Path,
+) -> None:
+    with launch("toy", toy_base_path) as server, Client.grpc(server.grpc_address, "toy") as client:
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
         with pytest.raises(errors.Unreachable):
             half(client)
 
-    # It starts again on the same port, and SIGTERM lets a running call finish.
     port = f"--port={server.grpc_address.split(':')[1]}"
-    with launch("toy", base_path, port) as server:
+    with launch("toy", toy_base_path, port) as server:
         with Client.grpc(server.grpc_address, "toy") as client:
-            assert half(client) == 8.0
+            assert half(client) == 3.0
+        # SIGTERM lets a running call finish.
         call = subprocess.Popen(
             [
                 sys.executable,

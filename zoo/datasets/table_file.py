@@ -56,9 +56,7 @@ def read_table(
     has_split = False
     for line, row in read_rows(path, _read_text(path)):
         if not texts:
-            for column in (text_column, label_column):
-                if column not in row:
-                    raise UnknownNameError(f"column in {path}", column, row)
+            _check_columns(path, row, text_column, label_column)
             has_split = SPLIT_COLUMN in row
         where = f"{path}, line {line}"
         texts.append(_text(row.get(text_column), text_column, where))
@@ -245,6 +243,12 @@ def _kind(value: object) -> str:
         list: "an array",
     }
     return names.get(type(value), "an object" if isinstance(value, dict) else "a number")
+
+
+def _check_columns(path: Path, row: Mapping[str, object], *columns: str) -> None:
+    for column in columns:
+        if column not in row:
+            raise UnknownNameError(f"column in {path}", column, row)
 
 
 def _check_classes(path: Path, column: str, labels: list[str], min_rows: int) -> None:
