@@ -66,7 +66,7 @@ class Config:
 
     word_dropout: float = 0.1
     """Share of subwords hidden from training."""
-    embedding_dropout: float = 0.3
+    embedding_dropout: float = 0.5
     """Share of embedding features dropped from a whole text."""
     dropout: float = 0.5
     """Share of features dropped between layers and before the scores."""
