@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     fields = words[border + 1 :]
     runs, log = [], ""
     for seed in options.seeds:
-        folder = ROOT / "runs" / "quality" / f"{options.recipe}-{options.name}-{seed}"
+        folder = Path("runs", "quality", f"{options.recipe}-{options.name}-{seed}")
         log = _train(options.recipe, folder, [*fields, "--seed", str(seed)])
-        runs.append(folder)
+        runs.append(ROOT / folder)
     record = make_record(options.recipe, fields, options.seeds, runs, log)
     file = RESULTS / f"{options.recipe}-{options.name}.json"
     file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
