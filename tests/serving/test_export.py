@@ -32,7 +32,7 @@ for size in (1, 7, 64):
         chosen = order[start : start + size]
         found[chosen] = serve(text=tf.constant([texts[i] for i in chosen]))["probabilities"]
     answers[str(size)] = found
-assert not [name for name in sys.modules if name.split(".")[0] in ("zoo", "serving", "keras_hub")]
+assert not [name for name in sys.modules if name.split(".")[0] in ("zoo", "serving", "recipes")]
 np.savez(sys.argv[3], **answers)
 """
 

@@ -1,0 +1,91 @@
+"""Records of long runs, and the README's table made from them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import results
+from benchmarks.quality import digest, make_record, summarise
+from recipes.run import environment
+
+MARKERS = "# Title\n<!-- results: begin -->\nold\n<!-- results: end -->\nrest\n"
+
+
+def run(folder: Path, accuracy: float) -> Path:
+    """Write the files of a finished run that a record is made from."""
+    metrics = {
+        "test": {"accuracy": accuracy},
+        "baselines": {"nb_svm": {"accuracy": 0.8}},
+        "train_seconds": 40.0,
+        "examples_per_second": 2000.0,
+        "parameters": 10,
+        "data": {"name": "some", "train": 8000, "validation": 900, "test": 1000},
+    }
+    folder.mkdir()
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "environment.json").write_text(json.dumps(environment()))
+    return folder
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> dict[str, Any]:
+    runs = [run(tmp_path / name, accuracy) for name, accuracy in (("a", 0.7), ("b", 0.9))]
+    return make_record("sentiment", ["--epochs", "3"], [0, 1], runs, "one\ntwo\n")
+
+
+def test_mean_and_spread_are_those_of_the_seeds() -> None:
+    assert summarise([1.0, 3.0]) == {"mean": 2.0, "spread": 2**0.5, "values": [1.0, 3.0]}
+    assert summarise([4.0])["spread"] == 0.0
+    assert summarise([{"a": 1.0}, {"a": 3.0}])["a"]["mean"] == 2.0
+
+
+def test_a_record_holds_command_scores_and_the_files_behind_them(record: dict[str, Any]) -> None:
+    assert record["command"] == "python -m recipes sentiment train --epochs 3 --seed SEED"
+    assert record["test"]["accuracy"]["values"] == [0.7, 0.9]
+    assert record["log"] == ["one", "two"]
+    for file in ("recipes/sentiment.py", "zoo/models/sequence_classifier.py"):
+        assert record["files"][file] == digest(results.ROOT / file)
+
+
+def test_the_table_has_a_row_per_record(record: dict[str, Any]) -> None:
+    *_, row = results.table({"sentiment-some": record}).splitlines()
+    assert "| some (8,000 / 900 / 1,000) | 80.0 ± 14.1 % | 80.0 % | 0, 1 | 40 s" in row
+
+
+def test_a_changed_file_makes_a_record_stale(record: dict[str, Any]) -> None:
+    assert results.stale("some", record) == []
+    record["files"]["recipes/sentiment.py"] = "0" * 64
+    (line,) = results.stale("some", record)
+    assert line.startswith("some: recipes/sentiment.py has changed since")
+
+
+def test_the_readme_gets_the_table_and_the_check_then_passes(
+    record: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "sentiment-some.json").write_text(json.dumps(record))
+    (tmp_path / "README.md").write_text(MARKERS)
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "README", tmp_path / "README.md")
+    assert results.main(["--check"]) == 1
+    assert "the result table is not that of the records" in capsys.readouterr().out
+    assert results.main([]) == 0
+    readme = (tmp_path / "README.md").read_text()
+    assert readme.startswith("# Title\n")
+    assert readme.endswith("rest\n")
+    assert "old" not in readme
+    assert results.main(["--check"]) == 0
+
+
+def test_the_committed_records_agree_with_the_readme() -> None:
+    records = {
+        file.stem: json.loads(file.read_text()) for file in sorted(results.RESULTS.glob("*.json"))
+    }
+    assert results.BEGIN + results.table(records) + results.END in results.README.read_text()
