@@ -39,17 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def ask(options: argparse.Namespace) -> None:
     """Serve a model folder on free ports and ask it the same rows over REST and gRPC."""
     from serving.client import Client
-    from serving.parity import Probes, latest_version
-    from serving.server.launcher import launch
+    from serving.parity import Probes, latest_version, serve_alone
 
     version = latest_version(options.folder)
     (port,) = Probes.read(version).inputs
-    with launch(options.folder.name, version.parent) as server:
+    name = version.resolve().parent.name  # of BASE/NAME/VERSION
+    with serve_alone(version, name) as server:
         body = json.dumps({"instances": [{port: row} for row in options.rows]}, ensure_ascii=False)
-        print(f"curl {server.rest_url}/v1/models/{options.folder.name}:predict -d '{body}'")
+        print(f"curl {server.rest_url}/v1/models/{name}:predict -d '{body}'")
         clients = {
-            "REST": Client.rest(server.rest_url, options.folder.name),
-            "gRPC": Client.grpc(server.grpc_address, options.folder.name),
+            "REST": Client.rest(server.rest_url, name),
+            "gRPC": Client.grpc(server.grpc_address, name),
         }
         for transport, client in clients.items():
             with client:

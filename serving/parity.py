@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 
 from serving.client import Client
 from serving.errors import ServingError
-from serving.server.launcher import launch
+from serving.server.launcher import RunningServer, launch
 from zoo.errors import DataError, ParityError
 from zoo.pipeline import Pipeline
 from zoo.ports import Ports
@@ -171,11 +171,7 @@ def check(folder: Path) -> Iterator[Finding]:
     """
     version = latest_version(folder)
     probes = Probes.read(version)
-    with ExitStack() as stack:
-        # A base folder with this one version, so that the server serves no other.
-        base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="seqzoo-parity-")))
-        (base / version.name).symlink_to(version.resolve())
-        server = stack.enter_context(launch("parity", base))
+    with serve_alone(version, "parity") as server:
         clients = {
             "in process": Client.in_process(version, "parity"),
             "REST": Client.rest(server.rest_url, "parity"),
@@ -185,6 +181,20 @@ def check(folder: Path) -> Iterator[Finding]:
             with client:
                 for size in BATCH_SIZES:
                     yield ask_all(probes, transport, client, size)
+
+
+@contextmanager
+def serve_alone(version: Path, name: str) -> Iterator[RunningServer]:
+    """Serve one version folder, whatever it is called and whatever lies beside it.
+
+    Args:
+        version: An exported version folder.
+        name: Name under which it is served, as version 1.
+    """
+    with tempfile.TemporaryDirectory(prefix="seqzoo-serve-") as base:
+        Path(base, "1").symlink_to(version.resolve())
+        with launch(name, base) as server:
+            yield server
 
 
 def latest_version(folder: Path) -> Path:

@@ -38,6 +38,12 @@ def test_every_transport_and_batch_size_agrees(tiny_export: Path) -> None:
     assert max(finding.difference for finding in findings) <= 1e-5
 
 
+def test_a_copy_under_any_name_is_asked_alone(tiny_export: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_export, tmp_path / "models" / "copy")
+    (tmp_path / "models" / "9").mkdir()
+    assert len(list(check(copy))) == 9
+
+
 def test_every_row_is_asked_once_per_batch_size(probes: Probes) -> None:
     for size in (1, 7, 64):
         batches = list(probes.batches(size))
