@@ -71,7 +71,7 @@ def _write_model(pipeline: Pipeline, folder: Path) -> None:
     import keras
 
     archive = keras.export.ExportArchive()
-    # A server finds variables and resources (the tokenizer) only through tracked objects.
+    # A server finds variables and resources only through tracked objects.
     archive.track(pipeline.model)
     for stage in (pipeline.prepare, pipeline.finish):
         archive.track(stage)
@@ -113,9 +113,7 @@ def _publish(aside: Path, model: Path) -> Path:
         version = model / str(max(taken, default=0) + 1)
         try:
             return aside.rename(version)
-        except FileExistsError:
-            continue  # another export took this number meanwhile
-        except OSError as error:
-            if version.exists():
-                continue
-            raise error
+        except OSError:
+            if not version.exists():
+                raise
+            # Another export took this number meanwhile: try the next one.
