@@ -1,7 +1,4 @@
-"""The rules that no single module can keep: arrows, contracts, sizes, what an import costs.
-
-The code is read, not run, so that a rule also holds for what no test happens to execute.
-"""
+"""The rules that no single module can keep: arrows, contracts, what an import costs."""
 
 from __future__ import annotations
 
@@ -12,18 +9,24 @@ import itertools
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from recipes import RECIPES
-
-ROOT = Path(__file__).resolve().parents[1]
-PRODUCT = ("zoo", "recipes", "serving", "tuning", "benchmarks")
-OURS = (*PRODUCT, "tests")
+from tests.sources import (
+    OURS,
+    ROOT,
+    Import,
+    Module,
+    is_ours,
+    module_names,
+    modules,
+    parsed,
+    tell,
+    within,
+)
 
 BASICS = ("zoo.errors", "zoo.ports")
 SPOKEN = ("serving.errors", "serving.protocol", "serving.values")
@@ -39,6 +42,7 @@ ARROWS: Mapping[str, tuple[str, ...]] = {
     "zoo.metrics": BASICS,
     "zoo.models": (*BASICS, "zoo.layers", "zoo.decoding"),
     "zoo.pipeline": BASICS,
+    "zoo.callbacks": BASICS,
     "serving.export": EXPORT,
     "serving.signatures": EXPORT,
     "serving.parity": EXPORT,
@@ -57,125 +61,6 @@ ARROWS: Mapping[str, tuple[str, ...]] = {
 
 WITHOUT_TENSORFLOW = ("serving.client", "serving.transports", *SPOKEN)
 HEAVY = ("tensorflow", "tensorflow_text", "tensorflow_serving", "keras")
-
-OVERRIDES = {"build", "call", "compute_mask", "compute_output_shape", "get_config", "from_config"}
-"""Methods that Keras calls, and documents."""
-
-
-@dataclass(frozen=True)
-class Import:
-    """One imported module: its full name, and whether it is imported with the file itself."""
-
-    target: str
-    at_once: bool
-
-
-@dataclass(frozen=True)
-class Module:
-    """A source file and its name as a module."""
-
-    name: str
-    path: Path
-
-    @property
-    def place(self) -> str:
-        return self.path.relative_to(ROOT).as_posix()
-
-    @property
-    def tree(self) -> ast.Module:
-        return parsed(self.path)
-
-    def imports(self) -> list[Import]:
-        return [
-            Import(target, at_once)
-            for statement, at_once in _import_statements(self.tree.body, at_once=True)
-            for target in self._targets(statement)
-        ]
-
-    def _targets(self, statement: ast.Import | ast.ImportFrom) -> list[str]:
-        if isinstance(statement, ast.Import):
-            return [alias.name for alias in statement.names]
-        base = statement.module or ""
-        if statement.level:
-            package = self.name.split(".")
-            above = statement.level - (self.path.stem == "__init__")
-            parts = package[: len(package) - above]
-            base = ".".join([*parts, *filter(None, [base])])
-        names = [f"{base}.{alias.name}" for alias in statement.names]
-        return [name if name in module_names() else base for name in names]
-
-
-@cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-
-
-def _import_statements(
-    statements: list[ast.stmt], at_once: bool
-) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
-    for statement in statements:
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            yield statement, at_once
-            continue
-        later = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) or (
-            isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test)
-        )
-        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
-            inner = getattr(statement, name, [])
-            yield from _import_statements(inner, at_once and not (later and name == "body"))
-
-
-@cache
-def modules() -> tuple[Module, ...]:
-    """Return every Python file of ours, stubs included."""
-    files = [path for package in OURS for path in sorted((ROOT / package).rglob("*.py*"))]
-    return tuple(Module(_name(path), path) for path in files if path.suffix in (".py", ".pyi"))
-
-
-def _name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-@cache
-def module_names() -> frozenset[str]:
-    return frozenset(module.name for module in modules())
-
-
-def within(name: str, package: str) -> bool:
-    return name == package or name.startswith(package + ".")
-
-
-def is_ours(name: str) -> bool:
-    return any(within(name, package) for package in OURS)
-
-
-def product() -> list[Module]:
-    own = (module for module in modules() if not within(module.name, "tests"))
-    return [module for module in own if module.path.suffix == ".py"]
-
-
-def public_definitions(
-    body: list[ast.stmt], prefix: str = ""
-) -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """Yield public classes, functions and methods with their dotted names."""
-    for node in body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if node.name.startswith("_"):
-                continue
-            yield prefix + node.name, node
-            if isinstance(node, ast.ClassDef):
-                yield from public_definitions(node.body, f"{prefix}{node.name}.")
-
-
-def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
-
-
-def tell(complaints: list[str]) -> str:
-    return "\n".join(["", *complaints])
 
 
 class TestArrows:
@@ -282,50 +167,6 @@ class TestRecipeContract:
         assert {"tiny", "base", "large"} <= {*module.PRESETS}
         assert {type(preset) for preset in module.PRESETS.values()} == {module.Config}
         assert "serving_default" in module.SIGNATURES
-
-
-class TestHouseStyle:
-    """What a reader may expect of every file."""
-
-    def test_every_public_name_is_documented(self):
-        missing = [module.place for module in product() if not ast.get_docstring(module.tree)]
-        for module in product():
-            for name, node in public_definitions(module.tree.body):
-                inherited = node.name in OVERRIDES and "." in name
-                if not inherited and not ast.get_docstring(node):
-                    missing.append(f"{module.place}:{node.lineno}: {name} has no docstring")
-        assert not missing, tell(missing)
-
-    def test_every_function_is_annotated(self):
-        missing = []
-        for module in product():
-            for node in functions(module):
-                given = node.args
-                arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs]
-                arguments += filter(None, [given.vararg, given.kwarg])
-                bare = {each.arg for each in arguments if not each.annotation} - {"self", "cls"}
-                if bare or not node.returns:
-                    what = ", ".join(sorted(bare)) or "what it returns"
-                    missing.append(f"{module.place}:{node.lineno}: {node.name}: annotate {what}")
-        assert not missing, tell(missing)
-
-    def test_no_file_is_longer_than_400_lines(self):
-        long = []
-        for module in modules():
-            lines = len(module.path.read_text(encoding="utf-8").splitlines())
-            if lines > 400:
-                long.append(f"{module.place}: {lines} lines: split it")
-        assert not long, tell(long)
-
-    def test_no_function_is_longer_than_40_lines_and_no_model_constructor_than_90(self):
-        long = []
-        for module in modules():
-            for node in functions(module):
-                constructor = within(module.name, "zoo.models") and node.name == "__init__"
-                lines = (node.end_lineno or 0) - node.lineno + 1
-                if lines > (90 if constructor else 40):
-                    long.append(f"{module.place}:{node.lineno}: {node.name}: {lines} lines")
-        assert not long, tell(long)
 
 
 class TestCostOfImports:
