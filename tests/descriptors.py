@@ -25,6 +25,7 @@ IDS = 11
 TOKENS = Port((None,), "int32", "token ids, 0 = padding")
 STATES = Port((None, 6), "float32", "one vector per step")
 VECTOR = Port((6,), "float32", "one vector per row")
+FRAMES = Port((None, 4, 5, 2), "float32", "one frame per step")
 MASK = Port((None,), "bool", "True = real step")
 
 
@@ -39,6 +40,7 @@ class Descriptor:
         output: What it gives.
         arguments: Of the constructor.
         case: Tells rows of one class apart.
+        around: The layer that runs the class over `inputs`, where that is a cell.
         bfloat16: dtype of the output under the policy "mixed_bfloat16".
         tolerance: Largest difference that two ways to the same float32 answer may have.
         bfloat16_tolerance: The same between bfloat16 and float32.
@@ -49,6 +51,7 @@ class Descriptor:
     output: Port
     arguments: dict[str, Any] = field(default_factory=dict)
     case: str = ""
+    around: type[keras.layers.Layer] | None = None
     bfloat16: str = "bfloat16"
     tolerance: float = 1e-6
     bfloat16_tolerance: float = 3e-2
@@ -65,6 +68,8 @@ class Descriptor:
         part = self.part()
         if isinstance(part, keras.Model):
             return part
+        if self.around:
+            part = self.around(part)
         inputs = {
             name: keras.Input(port.shape, dtype=port.dtype, name=name)
             for name, port in self.inputs.items()
@@ -103,6 +108,34 @@ def _pooling(make: type[keras.layers.Layer], **arguments: Any) -> Descriptor:
     return Descriptor(make, Ports(inputs=STATES, mask=MASK), VECTOR, arguments)
 
 
+def _recurrent(make: type[keras.layers.Layer], case: str = "", **arguments: Any) -> Descriptor:
+    output = STATES if arguments.get("return_sequences") else VECTOR
+    return Descriptor(make, Ports(inputs=STATES, mask=MASK), output, {"units": 6} | arguments, case)
+
+
+def _cell(make: type[keras.layers.Layer], **arguments: Any) -> Descriptor:
+    inputs = Ports(inputs=STATES, mask=MASK)
+    return Descriptor(make, inputs, VECTOR, arguments, around=layers.RNN)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class FrameRNN(keras.layers.RNN):
+    """`keras.layers.RNN` over frames, which tells their shape, as that of Keras does not."""
+
+    def __init__(self, cell: keras.layers.Layer, return_sequences: bool = True, **options: Any):
+        super().__init__(cell, return_sequences=return_sequences, **options)
+
+    def compute_output_shape(self, shape: tuple[int | None, ...], *_: Any) -> tuple[Any, ...]:
+        return (*shape[:-1], self.cell.output_size)
+
+
+def _frames(make: type[keras.layers.Layer], case: str = "", **arguments: Any) -> Descriptor:
+    height, width = (2, 3) if arguments.get("padding") == "valid" else FRAMES.shape[1:3]
+    output = Port((None, height, width, arguments["filters"]), "float32", "one frame per step")
+    around = FrameRNN if hasattr(make, "project") else None
+    return Descriptor(make, Ports(inputs=FRAMES), output, arguments, case, around)
+
+
 def _classifier(case: str, **arguments: Any) -> Descriptor:
     sizes = {"vocabulary_size": IDS, "classes": 3, "embedding_units": 6, "units": 4}
     logits = Port((3,), "float32", "logits")
@@ -134,4 +167,27 @@ DESCRIPTORS = (
         embedding_dropout=0.3,
         dropout=0.3,
     ),
+    _recurrent(layers.LSTM),
+    _recurrent(layers.GRU),
+    _recurrent(layers.GRU, "reset-before", reset_after=False, return_sequences=True),
+    _cell(layers.ElmanCell, units=6),
+    _cell(layers.LayerNormLSTMCell, units=6),
+    _cell(layers.PeepholeLSTMCell, units=6),
+    _cell(layers.ProjectedLSTMCell, units=8, projection_units=6),
+    _frames(
+        layers.ConvLSTM2D, filters=3, kernel_size=[3, 3], padding="same", return_sequences=True
+    ),
+    _frames(
+        layers.ConvLSTM2D,
+        "valid",
+        filters=3,
+        kernel_size=[3, 3],
+        padding="valid",
+        return_sequences=True,
+    ),
+    _frames(layers.STLSTMCell, filters=3, kernel_size=3),
+    _recurrent(layers.MinGRU),
+    _recurrent(layers.MinLSTM, return_sequences=True),
+    _recurrent(layers.QRNN),
+    _recurrent(layers.QRNN, "window-3", window=3, return_sequences=True, dropout=0.3, seed=1),
 )

@@ -1,0 +1,160 @@
+"""A recurrence out of TensorFlow's own operations: what an exported model holds.
+
+TF Serving runs without XLA, so what counts here is how few operations a step takes, and
+that two cores work at once. A small LSTM is one `BlockLSTM`, a kernel that TensorFlow has
+for it; all else is a loop over projected inputs, `UNROLLED` steps at a time. Either way
+the rows are dealt to `SHARDS` parts that TensorFlow's executor runs side by side.
+
+A mask is no business of the loop: the real steps of each row are moved to the front, and
+every output is fetched from where its step, or the last real one before it, has gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from zoo.layers.recurrence.equations import LSTMRecurrence, Recurrence, Tensors
+
+Way = Callable[[Any, Tensors], list[Any]]
+"""Takes `x` `float32[time, batch, features]` and the first states, gives those of all steps."""
+
+SHARDS = 2
+"""Parts of a batch. The cores of the machine that will serve the graph are not known."""
+
+BLOCK_LSTM_STATES = 2048
+"""Rows times units up to which `BlockLSTM` beats the loop: the loop pays by the operation,
+`BlockLSTM` by the number, for it projects each step's inputs on its own."""
+
+UNROLLED = 8
+"""Steps of the loop's body: each turn of a loop costs about as much as two operations."""
+
+
+def run(
+    recurrence: Recurrence,
+    x: Any,
+    mask: Any | None,
+    states: Tensors,
+    weights: Tensors,
+    go_backwards: bool = False,
+) -> tuple[Any, list[Any]]:
+    """Return what `compiled.run` returns."""
+    if go_backwards:
+        x, mask = tf.reverse(x, [1]), None if mask is None else tf.reverse(mask, [1])
+    if mask is not None:
+        x = _real_steps_first(x, mask)
+    history = _history(recurrence, x, states, weights)
+    if mask is None:
+        return history[0], [each[:, -1] for each in history]
+    done = tf.cumsum(tf.cast(mask, tf.int32), 1)
+    y = _after(done, states[0], history[0])
+    return y, [_after(done[:, -1:], *pair)[:, 0] for pair in zip(states, history, strict=True)]
+
+
+def _history(recurrence: Recurrence, x: Any, states: Tensors, weights: Tensors) -> list[Any]:
+    """Return each state after every step, in the way that is faster for so many states."""
+
+    def loop() -> list[Any]:
+        return _in_shards(_loop(recurrence, weights), x, states)
+
+    if not isinstance(recurrence, LSTMRecurrence):
+        return loop()
+    return tf.cond(
+        tf.size(states[0]) <= BLOCK_LSTM_STATES,
+        lambda: _in_shards(_block_lstm(weights), x, states),
+        loop,
+    )
+
+
+def _in_shards(way: Way, x: Any, states: Tensors) -> list[Any]:
+    """Return each state after every step, `float32[batch, time, units]`."""
+    rows, x = tf.shape(x)[0], tf.transpose(x, [1, 0, 2])
+    shards = [slice(rows * k // SHARDS, rows * (k + 1) // SHARDS) for k in range(SHARDS)]
+    made = [way(x[:, shard], [state[shard] for state in states]) for shard in shards]
+    history = [tf.concat(parts, 1) for parts in zip(*made, strict=True)]
+    return [tf.transpose(each, [1, 0, 2]) for each in history]
+
+
+def _real_steps_first(x: Any, mask: Any) -> Any:
+    """Return the steps of each row, the real ones first, in the order they had."""
+    real = tf.cast(mask, tf.int32)
+    rows, time = tf.unstack(tf.shape(real))
+    count = tf.reduce_sum(real, 1, keepdims=True)
+    place = tf.where(mask, tf.cumsum(real, 1), count + tf.cumsum(1 - real, 1)) - 1
+    place = tf.reshape(place + time * tf.range(rows)[:, None], [-1])
+    order = tf.math.invert_permutation(place)
+    return tf.reshape(tf.gather(tf.reshape(x, [rows * time, x.shape[-1]]), order), tf.shape(x))
+
+
+def _after(count: Any, first: Any, history: Any) -> Any:
+    """Return the state after so many steps, the first state after none.
+
+    Args:
+        count: `int32[batch, n]`.
+        first: `float32[batch, units]`.
+        history: The states after each step, `float32[batch, time, units]`.
+    """
+    states = tf.gather(history, tf.maximum(count - 1, 0), batch_dims=1)
+    return tf.where(count[..., None] > 0, states, first[:, None])
+
+
+def _block_lstm(weights: Tensors) -> Way:
+    """Return the way that takes all steps of an LSTM in one operation."""
+    kernel, recurrent_kernel, bias = weights
+    # The operation has the gates in the order i, g, f, o.
+    i, f, g, o = tf.split(tf.concat([kernel, recurrent_kernel, bias[None]], 0), 4, axis=1)
+    packed = tf.concat([i, g, f, o], 1)
+    no_peephole = tf.zeros_like(i[0])
+
+    def way(x: Any, states: Tensors) -> list[Any]:
+        h, c = states
+        made = tf.raw_ops.BlockLSTM(
+            seq_len_max=tf.shape(x, out_type=tf.int64)[0],
+            x=x,
+            cs_prev=c,
+            h_prev=h,
+            w=packed[:-1],
+            wci=no_peephole,
+            wcf=no_peephole,
+            wco=no_peephole,
+            b=packed[-1],
+            forget_bias=0.0,
+            cell_clip=-1.0,
+        )
+        return [made.h, made.cs]
+
+    return way
+
+
+def _loop(recurrence: Recurrence, weights: Tensors) -> Way:
+    """Return the way that takes the steps of any cell in a loop over projected inputs."""
+    kernel, recurrent_kernel, bias = weights
+    inner = (*recurrence.split(recurrent_kernel), bias)
+
+    def body(turn: Any, states: Any, z: Any, arrays: Any) -> Any:
+        made = []
+        for step in tf.unstack(z[turn], UNROLLED):
+            states, _ = recurrence.step(step, states, inner)
+            made.append(states)
+        stacks = map(tf.stack, zip(*made, strict=True))
+        arrays = [array.write(turn, each) for array, each in zip(arrays, stacks, strict=True)]
+        return turn + 1, states, z, tuple(arrays)
+
+    def way(x: Any, states: Tensors) -> list[Any]:
+        time, batch, features = tf.unstack(tf.shape(x))
+        # Steps of zeros fill the last turn; what they give is cut off again.
+        turns = (time + UNROLLED - 1) // UNROLLED
+        x = tf.pad(x, [[0, turns * UNROLLED - time], [0, 0], [0, 0]])
+        x = tf.reshape(x, [turns * UNROLLED * batch, features])
+        z = tf.nn.bias_add(tf.matmul(x, kernel), recurrence.input_bias(bias))
+        z = tf.reshape(z, [turns, UNROLLED, batch, kernel.shape[1]])
+        arrays = tuple(tf.TensorArray(tf.float32, turns) for _ in states)
+        *_, arrays = tf.while_loop(
+            lambda turn, *_: turn < turns, body, (0, tuple(states), z, arrays)
+        )
+        shape = [turns * UNROLLED, batch, recurrent_kernel.shape[0]]
+        return [tf.reshape(each.stack(), shape)[:time] for each in arrays]
+
+    return way

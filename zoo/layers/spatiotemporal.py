@@ -1,0 +1,125 @@
+"""The spatiotemporal LSTM of PredRNN: a second memory that travels through the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="seqzoo")
+class STLSTMCell(keras.layers.Layer):
+    """One layer of PredRNN at one time step.
+
+        i  = s(W_i  * x + U_i * h + b_i)            s = sigmoid, * = convolution
+        f  = s(W_f  * x + U_f * h + b_f)
+        g  = tanh(W_g  * x + U_g * h + b_g)
+        c' = f c + i g
+        i~ = s(W_i~ * x + V_i * m + b_i~)
+        f~ = s(W_f~ * x + V_f * m + b_f~)
+        g~ = tanh(W_g~ * x + V_g * m + b_g~)
+        m' = f~ m + i~ g~
+        o  = s(W_o * x + U_o * h + Q * [c', m'] + b_o)
+        h' = o tanh(R * [c', m'])                   R is a 1x1 convolution
+
+    The temporal memory c stays in its layer, the spatiotemporal memory m zigzags: layer l at
+    step t takes m from layer l - 1 at step t, and the bottom layer takes it from the top
+    layer at step t - 1. All convolutions have stride 1 and padding "same", so a frame keeps
+    its height and width. The gates lie in the order i, f, g, i~, f~, g~, o in W and b,
+    i, f, g, o in U, and i, f, g in V:
+
+        kernel             W  float32[size, size, channels, 7 * filters]
+        recurrent_kernel   U  float32[size, size, filters, 4 * filters]
+        memory_kernel      V  float32[size, size, filters, 3 * filters]
+        output_kernel      Q  float32[size, size, 2 * filters, filters]
+        fusion_kernel      R  float32[1, 1, 2 * filters, filters]
+        bias               b  float32[7 * filters], 1 for f and f~ at the beginning, else 0
+
+    A stack calls `project` once for all frames of the bottom layer, then `step` per layer
+    and step; the inputs of higher layers are known only one at a time. Alone, the cell runs
+    in `keras.layers.RNN`, with the state `[h, c, m]`; that layer tells the shape of its
+    output as if it were vectors, so in a functional model override `compute_output_shape`.
+
+    Source: Wang et al. 2017 and 2022, PredRNN, the equations of the ST-LSTM unit, where
+    Q * [c', m'] is written as W_co * c' + W_mo * m'.
+
+    Args:
+        filters: Channels of h, c and m.
+        kernel_size: Height and width of the kernels.
+    """
+
+    def __init__(self, filters: int, kernel_size: int = 5, **options: Any) -> None:
+        super().__init__(**options)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.state_size = [filters] * 3
+        self.output_size = filters
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        *_, self._height, self._width, channels = input_shape
+        size, filters = (self.kernel_size, self.kernel_size), self.filters
+        self.kernel = self.add_weight((*size, channels, 7 * filters), name="kernel")
+        self.recurrent_kernel = self.add_weight(
+            (*size, filters, 4 * filters), name="recurrent_kernel"
+        )
+        self.memory_kernel = self.add_weight((*size, filters, 3 * filters), name="memory_kernel")
+        self.output_kernel = self.add_weight((*size, 2 * filters, filters), name="output_kernel")
+        self.fusion_kernel = self.add_weight((1, 1, 2 * filters, filters), name="fusion_kernel")
+        self.bias = self.add_weight((7 * filters,), initializer=_forget_bias, name="bias")
+
+    def call(self, x: Any, states: Sequence[Any]) -> tuple[Any, list[Any]]:
+        h, c, m = self.step(self.project(x), states)
+        return h, [h, c, m]
+
+    def project(self, frames: Any) -> Any:
+        """Return W * x + b of any number of frames at once.
+
+        Args:
+            frames: `float32[..., height, width, channels]`.
+
+        Returns:
+            `float32[..., height, width, 7 * filters]`, what `step` takes.
+        """
+        frames = ops.convert_to_tensor(frames, self.compute_dtype)
+        flat = ops.reshape(frames, (-1, *frames.shape[-3:]))
+        projected = _convolve(flat, self.kernel) + ops.cast(self.bias, self.compute_dtype)
+        return ops.reshape(projected, (*ops.shape(frames)[:-1], 7 * self.filters))
+
+    def step(self, projected: Any, states: Sequence[Any]) -> tuple[Any, Any, Any]:
+        """Return h, c and m after one step.
+
+        Args:
+            projected: `float32[batch, height, width, 7 * filters]`, from `project`.
+            states: h, c and m, each `float32[batch, height, width, filters]`.
+        """
+        h, c, m = states
+        xi, xf, xg, xi_m, xf_m, xg_m, xo = ops.split(projected, 7, axis=-1)
+        hi, hf, hg, ho = ops.split(_convolve(h, self.recurrent_kernel), 4, axis=-1)
+        mi, mf, mg = ops.split(_convolve(m, self.memory_kernel), 3, axis=-1)
+        c = ops.sigmoid(xf + hf) * c + ops.sigmoid(xi + hi) * ops.tanh(xg + hg)
+        m = ops.sigmoid(xf_m + mf) * m + ops.sigmoid(xi_m + mi) * ops.tanh(xg_m + mg)
+        memories = ops.concatenate([c, m], axis=-1)
+        o = ops.sigmoid(xo + ho + _convolve(memories, self.output_kernel))
+        return o * ops.tanh(_convolve(memories, self.fusion_kernel)), c, m
+
+    def get_initial_state(self, batch_size: Any) -> list[Any]:
+        """Return zeros for h, c and m; the cell must be built."""
+        shape = (batch_size, self._height, self._width, self.filters)
+        return [ops.zeros(shape, self.compute_dtype) for _ in self.state_size]
+
+    def get_config(self) -> dict[str, Any]:
+        config = {"filters": self.filters, "kernel_size": self.kernel_size}
+        return {**super().get_config(), **config}
+
+
+def _convolve(frames: Any, kernel: Any) -> Any:
+    # Cast here, since outside of `call` Keras does not.
+    return ops.conv(frames, ops.cast(kernel, frames.dtype), padding="same")
+
+
+def _forget_bias(shape: tuple[int], dtype: Any = None) -> Any:
+    """Return ones for the two forget gates and zeros for the other five."""
+    gates = ops.convert_to_tensor([0, 1, 0, 0, 1, 0, 0], dtype)
+    return ops.repeat(gates, shape[0] // 7)
