@@ -1,0 +1,60 @@
+"""Times of peers that are measured in turn, so that a noisy machine is noisy for all."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+PAUSE = 0.005
+"""Seconds between two calls: worker threads of the one before spin on before they sleep."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one call.
+
+    Attributes:
+        median: The middle one.
+        low: First quartile.
+        high: Third quartile.
+    """
+
+    median: float
+    low: float
+    high: float
+
+
+def alternate(
+    calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 2
+) -> dict[str, Timing]:
+    """Call every peer once per round and return what a call takes.
+
+    Args:
+        calls: What to call; each waits for its own result.
+        rounds: Number of measured calls of each.
+        warm_up: Calls of each before that.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(warm_up + rounds):
+        for name, call in calls.items():
+            time.sleep(PAUSE)
+            milliseconds = 1e3 * seconds(call)
+            if turn >= warm_up:
+                taken[name].append(milliseconds)
+    return {name: _timing(values) for name, values in taken.items()}
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Return how long one call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _timing(values: list[float]) -> Timing:
+    if len(values) == 1:
+        return Timing(*values, *values, *values)
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Timing(median, low, high)
