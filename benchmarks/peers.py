@@ -258,7 +258,7 @@ def peers(case: Case, every: bool) -> tuple[dict[str, Call], dict[str, Call], fl
 
     Args:
         case: What to measure.
-        every: Also Keras with XLA, ONNX Runtime, and the exported models.
+        every: Also inference by Keras with XLA, by ONNX Runtime, and by exported models.
 
     Raises:
         RuntimeError: Two peers give different outputs.
@@ -277,7 +277,6 @@ def peers(case: Case, every: bool) -> tuple[dict[str, Call], dict[str, Call], fl
         "torch": torch.inference(),
     }
     if every:
-        training["keras_xla"] = keras_layer.training(jit_compile=True)
         inference["keras_xla"] = keras_layer.inference(jit_compile=True)
         inference["onnx"] = onnx(case, keras_layer.weights)
         inference["seqzoo_exported"] = ours.exported()

@@ -17,6 +17,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -42,6 +43,8 @@ VARIANTS: tuple[dict[str, Any], ...] = (
 LENGTHS, QUICK_LENGTHS = (64, 256, 1024, 4096), (8, 16)
 GROWTH = ("lstm", "minlstm", "torch")
 ROUNDS, QUICK_ROUNDS = 20, 3
+XLA_LIMIT = 30.0
+"""Seconds for two training steps of Keras with XLA, imports included; more is given as null."""
 
 BARS = {
     "train_vs_torch": 0.9,
@@ -61,15 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.recurrent", description=__doc__)
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
     parser.add_argument("--quick", action="store_true", help="small shapes, few rounds")
-    parser.add_argument("--probe", nargs=2, metavar=("LAYER", "STEPS"), help=argparse.SUPPRESS)
+    parser.add_argument("--probe", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     missing = [each for each in ("torch", "onnx", "onnxruntime") if not _installed(each)]
     if missing:
         print(f"not installed: {', '.join(missing)}; pip install -r requirements-bench.txt")
         return 2
     if options.probe:
-        layer, steps = options.probe
-        options.json.write_text(json.dumps(_probe(layer, int(steps))), encoding="utf-8")
+        name, *rest = options.probe
+        probe = {"memory": _probe_memory, "keras_xla": _probe_keras_xla}[name]
+        options.json.write_text(json.dumps(probe(*rest)), encoding="utf-8")
         return 0
     record = measure(options.quick)
     record["command"] = " ".join(["python -m benchmarks.recurrent", *(["--quick"] * options.quick)])
@@ -128,6 +132,12 @@ def _measure_layer(case: Case, rounds: int) -> dict[str, Any]:
         "training": _milliseconds(alternate(training, rounds)),
         "inference": _milliseconds(alternate(inference, rounds)),
     }
+    if plain:
+        # Measured apart: XLA copies the arrays of Keras' loop at every step of it.
+        shape = map(str, (case.batch, case.time, case.features, case.units))
+        row["keras_xla_training_milliseconds"] = _in_own_process(
+            "keras_xla", case.cell, *shape, limit=XLA_LIMIT
+        )
     row["ratios"] = ratios(row)
     _print_layer(row)
     return row
@@ -195,8 +205,9 @@ def _measure_growth(lengths: Sequence[int], rounds: int) -> list[dict[str, Any]]
     for steps in lengths:
         timings = _milliseconds(alternate({name: _step(name, steps) for name in GROWTH}, rounds))
         for name in GROWTH:
+            megabytes = _in_own_process("memory", name, str(steps))
             row = {"layer": name, "steps": steps, "milliseconds": timings[name]}
-            rows.append(row | _in_own_process(name, steps))
+            rows.append(row | {"megabytes": megabytes})
             print(
                 f"{name:8} T={steps:5}  {timings[name]['median']:9.2f} ms"
                 f"  {rows[-1]['megabytes']:7.1f} MB"
@@ -217,28 +228,42 @@ def _step(name: str, steps: int) -> Any:
     return layer.training(jit_compile=layer.layer.supports_jit)
 
 
-def _in_own_process(name: str, steps: int) -> dict[str, float]:
-    import tempfile
-
+def _in_own_process(*probe: str, limit: float | None = None) -> Any:
+    """Return what a probe gives in a process of its own, None past so many seconds."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "probe.json")
         command = [sys.executable, "-m", "benchmarks.recurrent", "--json", str(file)]
-        subprocess.run(
-            [*command, "--probe", name, str(steps)], check=True, stderr=subprocess.DEVNULL
-        )
+        try:
+            subprocess.run(
+                [*command, "--probe", *probe], check=True, stderr=subprocess.DEVNULL, timeout=limit
+            )
+        except subprocess.TimeoutExpired:
+            return None
         return json.loads(file.read_text(encoding="utf-8"))
 
 
-def _probe(name: str, steps: int) -> dict[str, float]:
-    """Return by how many megabytes three training steps of `steps` raise the peak memory."""
+def _probe_memory(name: str, steps: str) -> float:
+    """Return by how many megabytes three training steps raise the peak memory."""
     import resource
 
     _step(name, 8)()
-    step = _step(name, steps)
+    step = _step(name, int(steps))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(3):
         step()
-    return {"megabytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def _probe_keras_xla(cell: str, *shape: str) -> float:
+    """Return the milliseconds of the second training step of Keras with XLA."""
+    import keras
+
+    from benchmarks.peers import Case, Layer
+    from benchmarks.timing import seconds
+
+    step = Layer(Case(cell, *map(int, shape)), keras.layers).training(jit_compile=True)
+    step()
+    return 1e3 * seconds(step)
 
 
 def _measure_convlstm(rounds: int, frame: int) -> dict[str, Any]:
@@ -283,6 +308,10 @@ def _print_layer(row: dict[str, Any]) -> None:
         print(f"  {kind:9} ms  {times}")
     print("  " + "  ".join(f"{name} {value:.2f}" for name, value in row["ratios"].items()))
     first = "  ".join(f"{k} {v:.1f}" for k, v in row["first_training_call_seconds"].items())
+    if "keras_xla_training_milliseconds" in row:
+        took = row["keras_xla_training_milliseconds"]
+        said = f"{took:.0f} ms" if took else f"more than {XLA_LIMIT:.0f} s for two steps"
+        print(f"  training step of keras with XLA: {said}")
     print(f"  first call s  {first}  new length {row['new_length_seconds']:.1f}", flush=True)
 
 
