@@ -85,5 +85,5 @@ def test_a_missing_peer_is_named(
 def test_peers_are_called_in_turn():
     called: list[str] = []
     timings = alternate({name: lambda n=name: called.append(n) for name in "ab"}, rounds=3)
-    assert called == ["a", "b"] * 5
+    assert called == ["a", "a", "b", "b"] * 4
     assert all(0 <= each.low <= each.median <= each.high for each in timings.values())
