@@ -23,6 +23,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.quality import ROOT, digest
+
 if TYPE_CHECKING:
     from benchmarks.peers import Case
 
@@ -102,6 +104,7 @@ def measure(quick: bool) -> dict[str, Any]:
         "convlstm": convlstm,
         "rounds": rounds,
         "environment": where,
+        "files": {str(file.relative_to(ROOT)): digest(file) for file in _sources()},
     }
 
 
@@ -187,6 +190,13 @@ def summarise(
         "convlstm_vs_keras": convlstm["ratio"],
     }
     return {name: round(value, 4) for name, value in found.items()}
+
+
+def _sources() -> list[Path]:
+    """Return the files that decide about speed."""
+    names = ("recurrent", "scan", "parallel", "conv_recurrent")
+    layers = ROOT / "zoo" / "layers"
+    return [layers / f"{name}.py" for name in names] + sorted(layers.glob("recurrence/*.py"))
 
 
 def _mean(rows: Iterable[dict[str, float]], name: str) -> float:

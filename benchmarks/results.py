@@ -1,6 +1,6 @@
-"""The README's result table, made from the records in `benchmarks/results/`.
+"""The README's tables, made from the records in `benchmarks/results/`.
 
-    python -m benchmarks.results            writes the table into the README
+    python -m benchmarks.results            writes the tables into the README
     python -m benchmarks.results --check    says what no longer agrees; exit code 1 if anything
 
 A record may be cited while the files that it names are unchanged.
@@ -10,37 +10,52 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.quality import RESULTS, ROOT, digest
 
 README = ROOT / "README.md"
-BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->"
+SPEED = "speed"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or check the table and return the exit code."""
+    """Write or check the tables and return the exit code."""
     parser = argparse.ArgumentParser("python -m benchmarks.results", description=__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args(arguments)
-    records = {
-        file.stem: json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(RESULTS.glob("*.json"))
-    }
+    records, speed = read(RESULTS), read(RESULTS / SPEED)
     readme = README.read_text(encoding="utf-8")
-    head, _, rest = readme.partition(BEGIN)
-    tail = rest.partition(END)[2]
-    wanted = head + BEGIN + table(records) + END + tail
+    wanted = between(readme, "results", table(records))
+    for name, record in speed.items():
+        wanted = between(wanted, f"{SPEED}-{name}", speed_table(record))
     if not options.check:
         README.write_text(wanted, encoding="utf-8")
         return 0
-    problems = [line for name, record in records.items() for line in stale(name, record)]
+    every = records | {f"{SPEED}/{name}": record for name, record in speed.items()}
+    problems = [line for name, record in every.items() for line in stale(name, record)]
     if wanted != readme:
-        problems.append("README.md: the result table is not that of the records; make results")
-    print("\n".join(problems) or f"{len(records)} records: ok")
+        problems.append("README.md: the tables are not those of the records; make results")
+    print("\n".join(problems) or f"{len(every)} records: ok")
     return 1 if problems else 0
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the records in a folder by name."""
+    return {
+        file.stem: json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(folder.glob("*.json"))
+    }
+
+
+def between(text: str, name: str, inner: str) -> str:
+    """Return the text with what stands between the markers called `name` replaced."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    head, _, rest = text.partition(begin)
+    return head + begin + inner + end + rest.partition(end)[2]
 
 
 def table(records: dict[str, dict[str, Any]]) -> str:
@@ -62,6 +77,36 @@ def table(records: dict[str, dict[str, Any]]) -> str:
             f"{record['environment']['processor']}, {record['environment']['cores']} cores |"
         )
     return "\n".join(lines) + "\n"
+
+
+def speed_table(record: dict[str, Any]) -> str:
+    """Return the Markdown table of a speed record: a row per cell and shape, then the means."""
+    columns = {
+        "Training / PyTorch": "training_vs_torch",
+        "Training / Keras": "training_vs_keras",
+        "Inference / PyTorch": "inference_vs_torch",
+        "Inference / Keras": "inference_vs_keras",
+        "Exported / Keras exported": "exported_inference_vs_keras",
+    }
+    lines = [f"| Layer, batch x time x features x units | {' | '.join(columns)} |"]
+    lines.append("|---" * (1 + len(columns)) + "|")
+    rows = [row for row in record["layers"] if columns.values() <= row["ratios"].keys()]
+    for row in rows:
+        ratios = " | ".join(f"{row['ratios'][name]:.2f}" for name in columns.values())
+        lines.append(f"| {row['name'].removesuffix(' float32')} | {ratios} |")
+    means = [
+        f"{statistics.geometric_mean(row['ratios'][name] for row in rows):.2f}"
+        for name in columns.values()
+    ]
+    lines.append(f"| geometric mean | {' | '.join(means)} |")
+    where = f"{record['environment']['processor']}, {record['environment']['cores']} cores"
+    others = {
+        "bfloat16 training / PyTorch": "bfloat16_train_vs_torch",
+        "MinLSTM / LSTM, training at 4,096 steps": "minlstm_vs_lstm_4096",
+        "ConvLSTM2D / Keras, training": "convlstm_vs_keras",
+    }
+    said = "; ".join(f"{label} {record['summary'][key]:.2f}" for label, key in others.items())
+    return "\n".join([*lines, "", f"{said}. {where}."]) + "\n"
 
 
 def stale(name: str, record: dict[str, Any]) -> list[str]:

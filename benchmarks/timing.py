@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+
 @dataclass(frozen=True)
 class Timing:
     """Milliseconds of one call.

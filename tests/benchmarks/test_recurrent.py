@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import recurrent
+from benchmarks import recurrent, results
 from benchmarks.timing import alternate
 
 
@@ -70,6 +70,23 @@ def test_the_ratios_become_a_picture(tmp_path: Path):
     named = [each | {"name": f"{each['cell']} 1x1x1x1 float32"} for each in rows()]
     recurrent.draw(named, tmp_path / "ratios.png")
     assert (tmp_path / "ratios.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_record_becomes_a_table():
+    named = [each | {"name": f"{each['cell']} 1x1x1x1 {each['dtype']}"} for each in rows()[:2]]
+    record = {
+        "layers": named,
+        "summary": recurrent.summarise(rows(), GROWTH, {"ratio": 0.7}),
+        "environment": {"processor": "Abacus", "cores": 2},
+    }
+    table = results.speed_table(record).splitlines()
+    assert table[2] == "| LSTM 1x1x1x1 | 0.50 | 0.25 | 1.00 | 0.50 | 0.50 |"
+    assert table[4].startswith("| geometric mean | 1.00 | 0.50 | 0.50 |")
+    assert table[-1].endswith("ConvLSTM2D / Keras, training 0.70. Abacus, 2 cores.")
+
+
+def test_every_file_that_decides_about_speed_is_there():
+    assert all(file.is_file() for file in recurrent._sources())
 
 
 def test_a_missing_peer_is_named(
