@@ -90,7 +90,7 @@ def speed_table(record: dict[str, Any]) -> str:
     }
     lines = [f"| Layer, batch x time x features x units | {' | '.join(columns)} |"]
     lines.append("|---" * (1 + len(columns)) + "|")
-    rows = [row for row in record["layers"] if columns.values() <= row["ratios"].keys()]
+    rows = [row for row in record["layers"] if set(columns.values()) <= row["ratios"].keys()]
     for row in rows:
         ratios = " | ".join(f"{row['ratios'][name]:.2f}" for name in columns.values())
         lines.append(f"| {row['name'].removesuffix(' float32')} | {ratios} |")

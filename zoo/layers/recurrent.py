@@ -109,15 +109,19 @@ class _FastRecurrent(keras.layers.RNN):
         mask = keras.tree.flatten(mask)[0] if mask is not None else None
         if training and self.cell.dropout:
             sequences *= self.cell.get_dropout_mask(sequences[:, 0, :])[:, None, :]
-        y, states = self._run(sequences, mask, keras.tree.flatten(initial_state), training)
+        states = keras.tree.flatten(initial_state)
+        asked = self.return_state or self.stateful
+        y, states = self._run(sequences, mask, states, training, last_states=asked)
         if mask is not None:
             y = self._behind_mask(y, mask)
         return y[:, -1], y, states
 
     def _run(
-        self, x: Any, mask: Any, states: Sequence[Any], training: bool
+        self, x: Any, mask: Any, states: Sequence[Any], training: bool, last_states: bool = True
     ) -> tuple[Any, list[Any]]:
         """Return the outputs of all steps and the last states, in float32.
+
+        Without `last_states`, what is given for them need not be all of them.
 
         The loop is in float32 under every policy: what a state loses by rounding, it loses
         again at every step.
@@ -125,13 +129,15 @@ class _FastRecurrent(keras.layers.RNN):
         # Imported here: other backends have no TensorFlow.
         from zoo.layers.recurrence import compiled, stock
 
-        way = compiled if training or _compiled_inference.get() else stock
         weights = [self.cell.kernel, self.cell.recurrent_kernel, self._bias()]
         x, states, weights = keras.tree.map_structure(
             lambda values: ops.cast(ops.convert_to_tensor(values), "float32"),
             (x, list(states), weights),
         )
-        return way.run(self._recurrence(), x, mask, states, weights, self.go_backwards)
+        inputs = (self._recurrence(), x, mask, states, weights, self.go_backwards)
+        if training or _compiled_inference.get():
+            return compiled.run(*inputs, training=training)
+        return stock.run(*inputs, last_states=last_states)
 
     def _behind_mask(self, y: Any, mask: Any) -> Any:
         """Return the outputs as Keras gives them where there is no real step.

@@ -295,16 +295,22 @@ def test_compiled_inference_uses_xla_and_gives_the_same():
     x, mask, _ = batch()
 
     @tf.function
-    def infer() -> Any:
-        with compiled_inference():
-            return layer(x, mask=mask)
+    def infer(x: Any) -> Any:
+        with tf.GradientTape() as tape, compiled_inference():
+            tape.watch(x)
+            outputs = layer(x, mask=mask)
+        return outputs, tape.gradient(outputs, x)
 
-    assert any(
-        "XlaMustCompile" in str(f)
-        for f in infer.get_concrete_function().graph.as_graph_def().library.function
-    )
-    for received, expected in zip(infer(), layer(x, mask=mask), strict=True):
-        np.testing.assert_allclose(received, expected, atol=1e-5)
+    x = tf.constant(x)
+    graph_def = infer.get_concrete_function(x).graph.as_graph_def()
+    assert any(each.attr["_XlaMustCompile"].b for each in graph_def.library.function)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        expected = layer(x, mask=mask)
+    outputs, gradient = infer(x)
+    np.testing.assert_allclose(gradient, tape.gradient(expected, x), atol=1e-5)
+    for received, other in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(received, other, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """A recurrence out of TensorFlow's own operations: what an exported model holds.
 
-TF Serving runs without XLA, so what counts here is how few operations a step takes, and
-that two cores work at once. A small LSTM is one `BlockLSTM`, a kernel that TensorFlow has
-for it; all else is a loop over projected inputs, `UNROLLED` steps at a time. Either way
-the rows are dealt to `SHARDS` parts that TensorFlow's executor runs side by side.
+TF Serving runs without XLA, so what counts here is how few operations a step takes, that
+what they read is still in the cache, and that two cores work at once. A small LSTM is one
+`BlockLSTM`, a kernel that TensorFlow has for it; all else is a loop, `UNROLLED` steps at a
+time, each such group of steps projected at once. The rows of a large batch are dealt to
+`SHARDS` parts that TensorFlow's executor runs side by side.
 
 A mask is no business of the loop: the real steps of each row are moved to the front, and
 every output is fetched from where its step, or the last real one before it, has gone.
@@ -22,13 +23,12 @@ Way = Callable[[Any, Tensors], list[Any]]
 """Takes `x` `float32[time, batch, features]` and the first states, gives those of all steps."""
 
 SHARDS = 2
-"""Parts of a batch. The cores of the machine that will serve the graph are not known."""
+"""Parts of a large batch. The cores of the machine that will serve the graph are not known."""
 
-BLOCK_LSTM_STATES = 2048
-"""Rows times units up to which `BlockLSTM` beats the loop: the loop pays by the operation,
-`BlockLSTM` by the number, for it projects each step's inputs on its own."""
+SMALL = 2048
+"""Rows times units up to which a batch stays whole, and an LSTM is one `BlockLSTM`."""
 
-UNROLLED = 8
+UNROLLED = 4
 """Steps of the loop's body: each turn of a loop costs about as much as two operations."""
 
 
@@ -39,39 +39,43 @@ def run(
     states: Tensors,
     weights: Tensors,
     go_backwards: bool = False,
+    last_states: bool = True,
 ) -> tuple[Any, list[Any]]:
-    """Return what `compiled.run` returns."""
+    """Return what `compiled.run` returns; without `last_states` no states but the output h."""
     if go_backwards:
         x, mask = tf.reverse(x, [1]), None if mask is None else tf.reverse(mask, [1])
     if mask is not None:
         x = _real_steps_first(x, mask)
-    history = _history(recurrence, x, states, weights)
+    keep = recurrence.states if last_states else 1
+    history = _history(recurrence, x, states, weights, keep)
     if mask is None:
         return history[0], [each[:, -1] for each in history]
     done = tf.cumsum(tf.cast(mask, tf.int32), 1)
     y = _after(done, states[0], history[0])
-    return y, [_after(done[:, -1:], *pair)[:, 0] for pair in zip(states, history, strict=True)]
+    return y, [
+        _after(done[:, -1:], *pair)[:, 0] for pair in zip(states[:keep], history, strict=True)
+    ]
 
 
-def _history(recurrence: Recurrence, x: Any, states: Tensors, weights: Tensors) -> list[Any]:
-    """Return each state after every step, in the way that is faster for so many states."""
+def _history(
+    recurrence: Recurrence, x: Any, states: Tensors, weights: Tensors, keep: int
+) -> list[Any]:
+    """Return the first `keep` states after every step, in the way that is faster for the size."""
 
-    def loop() -> list[Any]:
-        return _in_shards(_loop(recurrence, weights), x, states)
-
-    if not isinstance(recurrence, LSTMRecurrence):
-        return loop()
+    loop = _loop(recurrence, weights, keep)
+    is_lstm = isinstance(recurrence, LSTMRecurrence)
+    whole = _block_lstm(weights, keep) if is_lstm else loop
     return tf.cond(
-        tf.size(states[0]) <= BLOCK_LSTM_STATES,
-        lambda: _in_shards(_block_lstm(weights), x, states),
-        loop,
+        tf.size(states[0]) <= SMALL,
+        lambda: _in_shards(whole, x, states, 1),
+        lambda: _in_shards(loop, x, states, SHARDS),
     )
 
 
-def _in_shards(way: Way, x: Any, states: Tensors) -> list[Any]:
-    """Return each state after every step, `float32[batch, time, units]`."""
+def _in_shards(way: Way, x: Any, states: Tensors, count: int) -> list[Any]:
+    """Return what a way gives, batch first, its rows dealt to so many shards."""
     rows, x = tf.shape(x)[0], tf.transpose(x, [1, 0, 2])
-    shards = [slice(rows * k // SHARDS, rows * (k + 1) // SHARDS) for k in range(SHARDS)]
+    shards = [slice(rows * k // count, rows * (k + 1) // count) for k in range(count)]
     made = [way(x[:, shard], [state[shard] for state in states]) for shard in shards]
     history = [tf.concat(parts, 1) for parts in zip(*made, strict=True)]
     return [tf.transpose(each, [1, 0, 2]) for each in history]
@@ -100,7 +104,7 @@ def _after(count: Any, first: Any, history: Any) -> Any:
     return tf.where(count[..., None] > 0, states, first[:, None])
 
 
-def _block_lstm(weights: Tensors) -> Way:
+def _block_lstm(weights: Tensors, keep: int) -> Way:
     """Return the way that takes all steps of an LSTM in one operation."""
     kernel, recurrent_kernel, bias = weights
     # The operation has the gates in the order i, g, f, o.
@@ -123,36 +127,36 @@ def _block_lstm(weights: Tensors) -> Way:
             forget_bias=0.0,
             cell_clip=-1.0,
         )
-        return [made.h, made.cs]
+        return [made.h, made.cs][:keep]
 
     return way
 
 
-def _loop(recurrence: Recurrence, weights: Tensors) -> Way:
-    """Return the way that takes the steps of any cell in a loop over projected inputs."""
+def _loop(recurrence: Recurrence, weights: Tensors, keep: int) -> Way:
+    """Return the way that takes the steps of any cell in a loop, `UNROLLED` at a time."""
     kernel, recurrent_kernel, bias = weights
     inner = (*recurrence.split(recurrent_kernel), bias)
 
-    def body(turn: Any, states: Any, z: Any, arrays: Any) -> Any:
+    def body(turn: Any, states: Any, x: Any, arrays: Any) -> Any:
+        # Projected here, not before the loop: so few steps stay in the cache.
+        z = tf.nn.bias_add(tf.matmul(x[turn], kernel), recurrence.input_bias(bias))
         made = []
-        for step in tf.unstack(z[turn], UNROLLED):
+        for step in tf.split(z, UNROLLED):
             states, _ = recurrence.step(step, states, inner)
-            made.append(states)
-        stacks = map(tf.stack, zip(*made, strict=True))
-        arrays = [array.write(turn, each) for array, each in zip(arrays, stacks, strict=True)]
-        return turn + 1, states, z, tuple(arrays)
+            made.append(states[:keep])
+        parts = [tf.concat(each, 0) for each in zip(*made, strict=True)]
+        arrays = [array.write(turn, each) for array, each in zip(arrays, parts, strict=True)]
+        return turn + 1, states, x, tuple(arrays)
 
     def way(x: Any, states: Tensors) -> list[Any]:
         time, batch, features = tf.unstack(tf.shape(x))
         # Steps of zeros fill the last turn; what they give is cut off again.
         turns = (time + UNROLLED - 1) // UNROLLED
         x = tf.pad(x, [[0, turns * UNROLLED - time], [0, 0], [0, 0]])
-        x = tf.reshape(x, [turns * UNROLLED * batch, features])
-        z = tf.nn.bias_add(tf.matmul(x, kernel), recurrence.input_bias(bias))
-        z = tf.reshape(z, [turns, UNROLLED, batch, kernel.shape[1]])
-        arrays = tuple(tf.TensorArray(tf.float32, turns) for _ in states)
+        x = tf.reshape(x, [turns, UNROLLED * batch, features])
+        arrays = tuple(tf.TensorArray(tf.float32, turns) for _ in range(keep))
         *_, arrays = tf.while_loop(
-            lambda turn, *_: turn < turns, body, (0, tuple(states), z, arrays)
+            lambda turn, *_: turn < turns, body, (0, tuple(states), x, arrays)
         )
         shape = [turns * UNROLLED, batch, recurrent_kernel.shape[0]]
         return [tf.reshape(each.stack(), shape)[:time] for each in arrays]
