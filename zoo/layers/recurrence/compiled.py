@@ -61,9 +61,7 @@ def run(
 
         def gradient(*upstream: Any) -> list[Any]:
             _, *left = made if training else _forwards(scan, True, inputs)
-            each = zip(inputs, *left, (_rows(upstream, shard) for shard in shards), strict=True)
-            parts = [scan.backward(*i, history, trace, *d) for i, history, trace, d in each]
-            return _together(*zip(*parts, strict=True))
+            return _backwards(scan, inputs, left, [_rows(upstream, shard) for shard in shards])
 
         return tuple(map(_concat, *made[0])), gradient
 
@@ -90,8 +88,11 @@ def _forwards(scan: Scan, keep: bool, inputs: Tensors) -> list[Any]:
     return list(zip(*(scan.forward(keep, *each) for each in inputs), strict=True))
 
 
-def _together(by_row: Tensors, by_weight: Tensors) -> list[Any]:
-    """Return the gradients of the whole batch from those of its shards."""
+def _backwards(scan: Scan, inputs: Tensors, left: Tensors, upstream: Tensors) -> list[Any]:
+    """Return the gradients of inputs, states and weights from those of every shard."""
+    each = zip(inputs, *left, upstream, strict=True)
+    parts = [scan.backward(*given, history, trace, *d) for given, history, trace, d in each]
+    by_row, by_weight = zip(*parts, strict=True)
     return [*map(_concat, *by_row), *map(_sum, *by_weight)]
 
 
