@@ -87,5 +87,5 @@ def test_the_readme_gets_the_table_and_the_check_then_passes(
 def test_the_committed_records_agree_with_the_readme() -> None:
     readme = results.README.read_text()
     assert results.table(results.read(results.RESULTS)) in readme
-    (speed,) = results.read(results.RESULTS / results.SPEED).values()
-    assert results.speed_table(speed) in readme
+    for speed in results.read(results.RESULTS / results.SPEED).values():
+        assert results.speed_table(speed) in readme
