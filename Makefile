@@ -41,9 +41,9 @@ lint: setup      ## ruff and mypy
 bench-sentiment: setup  ## train sentiment with three seeds and record the scores
 	$(BIN)/python -m benchmarks.quality sentiment --seeds 0 1 2 --name movie-snippets
 
-bench-recurrent: setup  ## recurrent layers beside Keras, PyTorch and ONNX Runtime (25 minutes)
+bench-recurrent: setup  ## recurrent layers beside Keras, PyTorch and ONNX Runtime (ARGS=--plain: the main table alone)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
-	$(BIN)/python -m benchmarks.recurrent --json benchmarks/results/speed/recurrent.json
+	$(BIN)/python -m benchmarks.recurrent --json benchmarks/results/speed/recurrent.json $(ARGS)
 
 results: setup   ## write the README's result table from benchmarks/results/
 	$(BIN)/python -m benchmarks.results

@@ -66,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.recurrent", description=__doc__)
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
     parser.add_argument("--quick", action="store_true", help="small shapes, few rounds")
+    parser.add_argument(
+        "--plain", action="store_true", help="only float32, one direction, no mask: 12 minutes"
+    )
     parser.add_argument("--probe", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     missing = [each for each in ("torch", "onnx", "onnxruntime") if not _installed(each)]
@@ -77,8 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         probe = {"memory": _probe_memory, "keras_xla": _probe_keras_xla}[name]
         options.json.write_text(json.dumps(probe(*rest)), encoding="utf-8")
         return 0
-    record = measure(options.quick)
-    record["command"] = " ".join(["python -m benchmarks.recurrent", *(["--quick"] * options.quick)])
+    record = measure(options.quick, options.plain)
+    flags = ["--quick"] * options.quick + ["--plain"] * options.plain
+    record["command"] = " ".join(["python -m benchmarks.recurrent", *flags])
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     draw(record["layers"], options.json.with_suffix(".png"))
@@ -86,12 +90,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(quick: bool) -> dict[str, Any]:
+def measure(quick: bool, plain: bool) -> dict[str, Any]:
     """Return everything that is measured, printing it on the way."""
     from recipes.run import environment
 
     rounds = QUICK_ROUNDS if quick else ROUNDS
-    rows = [_measure_layer(case, rounds) for case in cases(quick)]
+    rows = [_measure_layer(case, rounds) for case in cases(quick, plain)]
     growth = _measure_growth(QUICK_LENGTHS if quick else LENGTHS, rounds)
     convlstm = _measure_convlstm(rounds, frame=4 if quick else 16)
     where = environment()
@@ -108,13 +112,13 @@ def measure(quick: bool) -> dict[str, Any]:
     }
 
 
-def cases(quick: bool) -> list[Case]:
+def cases(quick: bool, plain: bool) -> list[Case]:
     """Return what is measured: every shape, plain and with one option each."""
     from benchmarks.peers import Case
 
     return [
         Case(cell, *shape, **variant)
-        for variant in VARIANTS
+        for variant in (VARIANTS[:1] if plain else VARIANTS)
         for cell in ("LSTM", "GRU")
         for shape in (QUICK_SHAPES if quick else SHAPES)
     ]
@@ -185,7 +189,7 @@ def summarise(
         "train_vs_keras": _mean(float32, "training_vs_keras"),
         "exported_inference_vs_keras": _mean(float32, "exported_inference_vs_keras"),
         "inference_vs_torch": _mean(float32, "inference_vs_torch"),
-        "bfloat16_train_vs_torch": _mean(bfloat16, "training_vs_torch"),
+        **({"bfloat16_train_vs_torch": _mean(bfloat16, "training_vs_torch")} if bfloat16 else {}),
         "minlstm_vs_lstm_4096": last["minlstm"]["median"] / last["lstm"]["median"],
         "convlstm_vs_keras": convlstm["ratio"],
     }

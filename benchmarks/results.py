@@ -105,7 +105,8 @@ def speed_table(record: dict[str, Any]) -> str:
         "MinLSTM / LSTM, training at 4,096 steps": "minlstm_vs_lstm_4096",
         "ConvLSTM2D / Keras, training": "convlstm_vs_keras",
     }
-    said = "; ".join(f"{label} {record['summary'][key]:.2f}" for label, key in others.items())
+    summary = record["summary"]
+    said = "; ".join(f"{k} {summary[name]:.2f}" for k, name in others.items() if name in summary)
     return "\n".join([*lines, "", f"{said}. {where}."]) + "\n"
 
 
