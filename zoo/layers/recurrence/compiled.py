@@ -140,7 +140,7 @@ class Scan:
         x, mask = self._by_step(x), self._mask_by_step(mask)
         projected = tf.matmul(_flat(x), kernel) + self.recurrence.input_bias(bias)
         z = _like(x, projected)
-        weights = (*self.recurrence.split(recurrent_kernel), bias)
+        weights = (*self.recurrence.split(recurrent_kernel), *self.recurrence.step_bias(bias))
         time, batch = tf.shape(x)[0], tf.shape(x)[1]
         units, kept = tf.shape(recurrent_kernel)[0], time if keep else 2
         outputs, empty = tf.zeros([time, batch, units]), tf.zeros([kept, batch, units])

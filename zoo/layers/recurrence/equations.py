@@ -46,6 +46,10 @@ class Recurrence(ABC):
         """Return the part of the bias that is added to the projected inputs."""
         return bias
 
+    def step_bias(self, bias: Any) -> tuple[Any, ...]:
+        """Return the part of the bias that a step itself adds, if there is one."""
+        return ()
+
     @abstractmethod
     def step(self, z: Any, before: Tensors, weights: Tensors) -> Step:
         """Return the states after a step, and its trace.
@@ -53,7 +57,7 @@ class Recurrence(ABC):
         Args:
             z: Projected inputs of this step.
             before: The states before it.
-            weights: The parts of the recurrent kernel, then the whole bias.
+            weights: The parts of the recurrent kernel, then the bias of a step.
         """
 
     @abstractmethod
@@ -101,7 +105,11 @@ class LSTMRecurrence(Recurrence):
 
     def step(self, z: Any, before: Tensors, weights: Tensors) -> Step:
         h, c = before
-        i, f, g, o = tf.split(z + tf.matmul(h, weights[0]), 4, axis=-1)
+        return self.through_gates(tf.split(z + tf.matmul(h, weights[0]), 4, axis=-1), c)
+
+    def through_gates(self, gates: Tensors, c: Any) -> Step:
+        """Return what `step` returns, from the pre-activations of the gates i, f, g, o."""
+        i, f, g, o = gates
         i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
         c = f * c + i * g
         return (o * tf.tanh(c), c), (i, f, g, o)
@@ -125,8 +133,10 @@ class LSTMRecurrence(Recurrence):
 class GRURecurrence(Recurrence):
     """Gated recurrent unit, reset gate after the product; gates in the order z, r, n.
 
-        z, r = sigmoid(z + h U + b')    n = tanh(z_n + r (h U_n + b'_n))
+        z, r = sigmoid(z + h U)         n = tanh(z_n + r (h U_n + b'_n))
         h' = z h + (1 - z) n
+
+    The second bias b' of the gates z and r is added where the first is.
 
     Source: Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder; the
     form with the reset gate after the product is the one of cuDNN.
@@ -135,15 +145,19 @@ class GRURecurrence(Recurrence):
     traces = 4
 
     def input_bias(self, bias: Any) -> Any:
-        return bias[0]
+        for_z, for_r, for_n = tf.split(bias[1], 3)
+        return bias[0] + tf.concat([for_z, for_r, tf.zeros_like(for_n)], 0)
+
+    def step_bias(self, bias: Any) -> tuple[Any, ...]:
+        return (tf.split(bias[1], 3)[2],)
 
     def step(self, z: Any, before: Tensors, weights: Tensors) -> Step:
         (h,), (kernel, bias) = before, weights
         x_z, x_r, x_n = tf.split(z, 3, axis=-1)
-        h_z, h_r, h_n = tf.split(tf.matmul(h, kernel) + bias[1], 3, axis=-1)
-        z, r = tf.sigmoid(x_z + h_z), tf.sigmoid(x_r + h_r)
+        h_z, h_r, h_n = tf.split(tf.matmul(h, kernel), 3, axis=-1)
+        z, r, h_n = tf.sigmoid(x_z + h_z), tf.sigmoid(x_r + h_r), h_n + bias
         n = tf.tanh(x_n + r * h_n)
-        return (z * h + (1 - z) * n,), (z, r, n, h_n)
+        return (n + z * (h - n),), (z, r, n, h_n)
 
     def step_back(
         self, trace: Tensors, before: Tensors, after: Tensors, d: Tensors, transposed: Tensors
@@ -182,12 +196,12 @@ class ResetBeforeGRURecurrence(Recurrence):
         return kernel[:, : 2 * units], kernel[:, 2 * units :]
 
     def step(self, z: Any, before: Tensors, weights: Tensors) -> Step:
-        (h,), (for_gates, for_candidate, _) = before, weights
+        (h,), (for_gates, for_candidate) = before, weights
         x_z, x_r, x_n = tf.split(z, 3, axis=-1)
         h_z, h_r = tf.split(tf.matmul(h, for_gates), 2, axis=-1)
         z, r = tf.sigmoid(x_z + h_z), tf.sigmoid(x_r + h_r)
         n = tf.tanh(x_n + tf.matmul(r * h, for_candidate))
-        return (z * h + (1 - z) * n,), (z, r, n)
+        return (n + z * (h - n),), (z, r, n)
 
     def step_back(
         self, trace: Tensors, before: Tensors, after: Tensors, d: Tensors, transposed: Tensors

@@ -3,8 +3,8 @@
 TF Serving runs without XLA, so what counts here is how few operations a step takes, that
 what they read is still in the cache, and that two cores work at once. A small LSTM is one
 `BlockLSTM`, a kernel that TensorFlow has for it; all else is a loop, `UNROLLED` steps at a
-time, each such group of steps projected at once. The rows of a large batch are dealt to
-`SHARDS` parts that TensorFlow's executor runs side by side.
+time. The rows of a large batch are dealt to `SHARDS` parts that TensorFlow's executor runs
+side by side.
 
 A mask is no business of the loop: the real steps of each row are moved to the front, and
 every output is fetched from where its step, or the last real one before it, has gone.
@@ -12,7 +12,7 @@ every output is fetched from where its step, or the last real one before it, has
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -21,6 +21,10 @@ from zoo.layers.recurrence.equations import LSTMRecurrence, Recurrence, Tensors
 
 Way = Callable[[Any, Tensors], list[Any]]
 """Takes `x` `float32[time, batch, features]` and the first states, gives those of all steps."""
+
+Group = Callable[[Any, Tensors], Sequence[Tensors]]
+"""Takes `UNROLLED` steps `float32[UNROLLED * batch, features + 1]` and the states before them,
+gives the states after each."""
 
 SHARDS = 2
 """Parts of a large batch. The cores of the machine that will serve the graph are not known."""
@@ -134,31 +138,67 @@ def _block_lstm(weights: Tensors, keep: int) -> Way:
 
 def _loop(recurrence: Recurrence, weights: Tensors, keep: int) -> Way:
     """Return the way that takes the steps of any cell in a loop, `UNROLLED` at a time."""
-    kernel, recurrent_kernel, bias = weights
-    inner = (*recurrence.split(recurrent_kernel), bias)
+    if isinstance(recurrence, LSTMRecurrence):
+        group = _gate_by_gate(recurrence, weights)
+    else:
+        group = _projected(recurrence, weights)
 
     def body(turn: Any, states: Any, x: Any, arrays: Any) -> Any:
-        # Projected here, not before the loop: so few steps stay in the cache.
-        z = tf.nn.bias_add(tf.matmul(x[turn], kernel), recurrence.input_bias(bias))
-        made = []
-        for step in tf.split(z, UNROLLED):
-            states, _ = recurrence.step(step, states, inner)
-            made.append(states[:keep])
-        parts = [tf.concat(each, 0) for each in zip(*made, strict=True)]
+        made = group(x[turn], states)
+        parts = [tf.concat(each, 0) for each in list(zip(*made, strict=True))[:keep]]
         arrays = [array.write(turn, each) for array, each in zip(arrays, parts, strict=True)]
-        return turn + 1, states, x, tuple(arrays)
+        return turn + 1, made[-1], x, tuple(arrays)
 
     def way(x: Any, states: Tensors) -> list[Any]:
         time, batch, features = tf.unstack(tf.shape(x))
-        # Steps of zeros fill the last turn; what they give is cut off again.
+        # Steps of ones fill the last turn; what they give is cut off again. The ones that
+        # every step is given as a last feature are what the bias is multiplied with.
         turns = (time + UNROLLED - 1) // UNROLLED
-        x = tf.pad(x, [[0, turns * UNROLLED - time], [0, 0], [0, 0]])
-        x = tf.reshape(x, [turns, UNROLLED * batch, features])
+        x = tf.pad(x, [[0, turns * UNROLLED - time], [0, 0], [0, 1]], constant_values=1.0)
+        x = tf.reshape(x, [turns, UNROLLED * batch, features + 1])
         arrays = tuple(tf.TensorArray(tf.float32, turns) for _ in range(keep))
         *_, arrays = tf.while_loop(
             lambda turn, *_: turn < turns, body, (0, tuple(states), x, arrays)
         )
-        shape = [turns * UNROLLED, batch, recurrent_kernel.shape[0]]
+        shape = [turns * UNROLLED, batch, weights[1].shape[0]]
         return [tf.reshape(each.stack(), shape)[:time] for each in arrays]
 
     return way
+
+
+def _gate_by_gate(recurrence: LSTMRecurrence, weights: Tensors) -> Group:
+    """Return the group of an LSTM: one product for each gate, of the input and h together.
+
+    A kernel of four gates does not fit into the cache next to a core; that of one does. The
+    products are not more work than projecting a group at once: that is as large a product,
+    and here nothing is left to add.
+    """
+    kernel, recurrent_kernel, bias = weights
+    kernels = tf.split(tf.concat([kernel, bias[None], recurrent_kernel], 0), 4, axis=1)
+
+    def group(x: Any, states: Tensors) -> Sequence[Tensors]:
+        made: list[Tensors] = []
+        for step in tf.split(x, UNROLLED):
+            h, c = states
+            both = tf.concat([step, h], 1)
+            states, _ = recurrence.through_gates([tf.matmul(both, each) for each in kernels], c)
+            made.append(states)
+        return made
+
+    return group
+
+
+def _projected(recurrence: Recurrence, weights: Tensors) -> Group:
+    """Return the group of any cell: the inputs of its steps projected at once, in the cache."""
+    kernel, recurrent_kernel, bias = weights
+    kernel = tf.concat([kernel, recurrence.input_bias(bias)[None]], 0)
+    inner = (*recurrence.split(recurrent_kernel), *recurrence.step_bias(bias))
+
+    def group(x: Any, states: Tensors) -> Sequence[Tensors]:
+        made: list[Tensors] = []
+        for step in tf.split(tf.matmul(x, kernel), UNROLLED):
+            states, _ = recurrence.step(step, states, inner)
+            made.append(states)
+        return made
+
+    return group
