@@ -16,7 +16,6 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import layers
-from zoo.layers import compiled_inference
 
 Call = Callable[[], Any]
 CORES = os.cpu_count() or 1
@@ -102,14 +101,11 @@ class Layer:
 
         return lambda: step(self.x)[1][-1].numpy()
 
-    def inference(self, jit_compile: bool = False, compiled: bool = False) -> Call:
+    def inference(self, jit_compile: bool = False) -> Call:
         """Return a function that gives the outputs, called in Python."""
 
         @tf.function(jit_compile=jit_compile, autograph=False)
         def infer(x: Any) -> Any:
-            if compiled:
-                with compiled_inference():
-                    return self.layer(x, mask=self.mask, training=False)
             return self.layer(x, mask=self.mask, training=False)
 
         return lambda: _numpy(infer(self.x))
@@ -272,7 +268,7 @@ def peers(case: Case, every: bool) -> tuple[dict[str, Call], dict[str, Call], fl
         "torch": torch.training(),
     }
     inference = {
-        "seqzoo": ours.inference(compiled=True),
+        "seqzoo": ours.inference(),
         "keras": keras_layer.inference(),
         "torch": torch.inference(),
     }

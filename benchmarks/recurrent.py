@@ -5,8 +5,9 @@
 Peers have the same weights, are checked to give the same outputs, and are called in turn
 in one process. Every ratio is a ratio of median times, below 1 = SeqZoo is faster. The
 denominator of the ratios to Keras is a `tf.function` without XLA. Beside FILE stands the
-same as a picture. `--quick` takes small shapes and few rounds: it shows that everything
-runs, not how fast.
+same as a picture, and while it runs, what was measured so far: the same command goes on
+from there. `--quick` takes small shapes and few rounds: it shows that everything runs, not
+how fast.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.journal import Journal
 from benchmarks.quality import ROOT, digest
 
 if TYPE_CHECKING:
@@ -80,25 +82,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         probe = {"memory": _probe_memory, "keras_xla": _probe_keras_xla}[name]
         options.json.write_text(json.dumps(probe(*rest)), encoding="utf-8")
         return 0
-    record = measure(options.quick, options.plain)
     flags = ["--quick"] * options.quick + ["--plain"] * options.plain
-    record["command"] = " ".join(["python -m benchmarks.recurrent", *flags])
-    options.json.parent.mkdir(parents=True, exist_ok=True)
+    subject = {
+        "command": " ".join(["python -m benchmarks.recurrent", *flags]),
+        "rounds": QUICK_ROUNDS if options.quick else ROUNDS,
+        "files": {str(file.relative_to(ROOT)): digest(file) for file in _sources()},
+    }
+    journal = Journal(options.json.with_suffix(".jsonl"), subject)
+    record = measure(journal, subject["rounds"], options.quick, options.plain) | subject
     options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    journal.close()
     draw(record["layers"], options.json.with_suffix(".png"))
     print_summary(record["summary"])
     return 0
 
 
-def measure(quick: bool, plain: bool) -> dict[str, Any]:
+def measure(journal: Journal, rounds: int, quick: bool, plain: bool) -> dict[str, Any]:
     """Return everything that is measured, printing it on the way."""
     from recipes.run import environment
 
-    rounds = QUICK_ROUNDS if quick else ROUNDS
-    rows = [_measure_layer(case, rounds) for case in cases(quick, plain)]
-    growth = _measure_growth(QUICK_LENGTHS if quick else LENGTHS, rounds)
-    convlstm = _measure_convlstm(rounds, frame=4 if quick else 16)
     where = environment()
+    rows = [
+        journal.part(str(case), lambda case=case: _measure_layer(case, rounds))
+        for case in cases(quick, plain)
+    ]
+    growth = [
+        row
+        for steps in (QUICK_LENGTHS if quick else LENGTHS)
+        for row in journal.part(f"{steps} steps", lambda n=steps: _measure_growth(n, rounds))
+    ]
+    frame = 4 if quick else 16
+    convlstm = journal.part("ConvLSTM2D", lambda: _measure_convlstm(rounds, frame))
     return {
         "commit": where.pop("git_commit"),
         "summary": summarise(rows, growth, convlstm),
@@ -106,9 +120,7 @@ def measure(quick: bool, plain: bool) -> dict[str, Any]:
         "layers": rows,
         "growth": growth,
         "convlstm": convlstm,
-        "rounds": rounds,
         "environment": where,
-        "files": {str(file.relative_to(ROOT)): digest(file) for file in _sources()},
     }
 
 
@@ -211,21 +223,18 @@ def _last(growth: list[dict[str, Any]]) -> int:
     return max(row["steps"] for row in growth)
 
 
-def _measure_growth(lengths: Sequence[int], rounds: int) -> list[dict[str, Any]]:
-    """Return times by length, measured in turn, and peak memory, each in its own process."""
+def _measure_growth(steps: int, rounds: int) -> list[dict[str, Any]]:
+    """Return times of this many steps, in turn, and peak memory, each in its own process."""
     from benchmarks.timing import alternate
 
+    timings = _milliseconds(alternate({name: _step(name, steps) for name in GROWTH}, rounds))
     rows = []
-    for steps in lengths:
-        timings = _milliseconds(alternate({name: _step(name, steps) for name in GROWTH}, rounds))
-        for name in GROWTH:
-            megabytes = _in_own_process("memory", name, str(steps))
-            row = {"layer": name, "steps": steps, "milliseconds": timings[name]}
-            rows.append(row | {"megabytes": megabytes})
-            print(
-                f"{name:8} T={steps:5}  {timings[name]['median']:9.2f} ms"
-                f"  {rows[-1]['megabytes']:7.1f} MB"
-            )
+    for name in GROWTH:
+        megabytes = _in_own_process("memory", name, str(steps))
+        row = {"layer": name, "steps": steps, "milliseconds": timings[name]}
+        rows.append(row | {"megabytes": megabytes})
+        milliseconds = timings[name]["median"]
+        print(f"{name:8} T={steps:5}  {milliseconds:9.2f} ms  {megabytes:7.1f} MB", flush=True)
     return rows
 
 

@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+FEWEST = 3
+"""Measured calls that a median is taken of, however long they take."""
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -16,15 +19,17 @@ class Timing:
         median: The middle one.
         low: First quartile.
         high: Third quartile.
+        calls: Number of measured calls.
     """
 
     median: float
     low: float
     high: float
+    calls: int
 
 
 def alternate(
-    calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1
+    calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1, limit: float = 60.0
 ) -> dict[str, Timing]:
     """Call every peer in every round and return what a call takes.
 
@@ -33,11 +38,15 @@ def alternate(
 
     Args:
         calls: What to call; each waits for its own result.
-        rounds: Number of measured calls of each.
+        rounds: Number of measured calls of each, at least `FEWEST`.
         warm_up: Rounds before that.
+        limit: Seconds after which no further round begins, once `FEWEST` were measured.
     """
+    end = time.perf_counter() + limit
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(warm_up + rounds):
+        if turn >= warm_up + FEWEST and time.perf_counter() > end:
+            break
         for name, call in calls.items():
             call()
             milliseconds = 1e3 * seconds(call)
@@ -54,7 +63,5 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def _timing(values: list[float]) -> Timing:
-    if len(values) == 1:
-        return Timing(*values, *values, *values)
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return Timing(median, low, high)
+    return Timing(median, low, high, calls=len(values))

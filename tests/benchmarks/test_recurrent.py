@@ -104,3 +104,9 @@ def test_peers_are_called_in_turn():
     timings = alternate({name: lambda n=name: called.append(n) for name in "ab"}, rounds=3)
     assert called == ["a", "a", "b", "b"] * 4
     assert all(0 <= each.low <= each.median <= each.high for each in timings.values())
+
+
+def test_no_round_begins_past_the_limit_once_three_were_measured():
+    timings = alternate({"a": lambda: None}, rounds=9, limit=0)
+    assert timings["a"].calls == 3
+    assert alternate({"a": lambda: None}, rounds=9)["a"].calls == 9

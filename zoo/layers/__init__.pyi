@@ -19,7 +19,6 @@ from .pooling import MaskedMeanPooling as MaskedMeanPooling
 from .recurrent import GRU as GRU
 from .recurrent import LSTM as LSTM
 from .recurrent import RECURRENT as RECURRENT
-from .recurrent import compiled_inference as compiled_inference
 from .recurrent import from_keras as from_keras
 from .recurrent import to_keras as to_keras
 from .spatiotemporal import STLSTMCell as STLSTMCell

@@ -6,17 +6,15 @@ that weights move both ways by `set_weights` and `.weights.h5`, and a model is c
 `layer.path` tells:
 
 - TensorFlow on a CPU: in training as loops that XLA compiles (`recurrence.compiled`),
-  otherwise out of TensorFlow's own operations (`recurrence.stock`), which is what an
-  exported model holds. `compiled_inference()` asks for the compiled loops there as well.
+  otherwise out of TensorFlow's own operations (`recurrence.stock`), in Python as in an
+  exported model.
 - A GPU, another backend, or a setting that the equations do not know: Keras' own way.
 """
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -24,22 +22,6 @@ from keras import ops
 
 from zoo.errors import ConfigError, UnknownNameError
 from zoo.layers.cells import RNN
-
-_compiled_inference = contextvars.ContextVar("compiled_inference", default=False)
-
-
-@contextlib.contextmanager
-def compiled_inference() -> Iterator[None]:
-    """Let the recurrent layers called or traced inside use XLA outside of training too.
-
-    For scoring in Python, where compiling once per shape pays off. Never export a function
-    that was traced inside: TF Serving runs without XLA.
-    """
-    token = _compiled_inference.set(True)
-    try:
-        yield
-    finally:
-        _compiled_inference.reset(token)
 
 
 class _FastRecurrent(keras.layers.RNN):
@@ -135,8 +117,8 @@ class _FastRecurrent(keras.layers.RNN):
             (x, list(states), weights),
         )
         inputs = (self._recurrence(), x, mask, states, weights, self.go_backwards)
-        if training or _compiled_inference.get():
-            return compiled.run(*inputs, training=training)
+        if training:
+            return compiled.run(*inputs)
         return stock.run(*inputs, last_states=last_states)
 
     def _behind_mask(self, y: Any, mask: Any) -> Any:

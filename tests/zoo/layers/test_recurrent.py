@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from zoo.errors import ConfigError, UnknownNameError
-from zoo.layers import GRU, LSTM, RECURRENT, compiled_inference, from_keras, to_keras
+from zoo.layers import GRU, LSTM, RECURRENT, from_keras, to_keras
 from zoo.layers.recurrent import recurrent
 
 ROWS, TIME, FEATURES, UNITS = 18, 6, 4, 5
@@ -288,29 +288,6 @@ def test_an_exported_model_needs_no_xla(name: str, tmp_path: Path):
     x = np.ones((2, 5, FEATURES), np.float32)
     (received,) = saved(tf.constant(x)).values()
     np.testing.assert_allclose(received, model(x), atol=1e-6)
-
-
-def test_compiled_inference_uses_xla_and_gives_the_same():
-    layer, _ = made("lstm")
-    x, mask, _ = batch()
-
-    @tf.function
-    def infer(x: Any) -> Any:
-        with tf.GradientTape() as tape, compiled_inference():
-            tape.watch(x)
-            outputs = layer(x, mask=mask)
-        return outputs, tape.gradient(outputs, x)
-
-    x = tf.constant(x)
-    graph_def = infer.get_concrete_function(x).graph.as_graph_def()
-    assert any(each.attr["_XlaMustCompile"].b for each in graph_def.library.function)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        expected = layer(x, mask=mask)
-    outputs, gradient = infer(x)
-    np.testing.assert_allclose(gradient, tape.gradient(expected, x), atol=1e-5)
-    for received, other in zip(outputs, expected, strict=True):
-        np.testing.assert_allclose(received, other, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,6 @@ def run(
     states: Tensors,
     weights: Tensors,
     go_backwards: bool = False,
-    training: bool = True,
 ) -> tuple[Any, list[Any]]:
     """Return the outputs of all steps, in the order they were made, and the last states.
 
@@ -46,7 +45,6 @@ def run(
         states: `float32[batch, units]` each.
         weights: Kernel, recurrent kernel and bias.
         go_backwards: Start with the last step.
-        training: Expect to be asked for gradients; otherwise they cost a second way forwards.
     """
     scan, masks = _scan(recurrence, go_backwards), () if mask is None else (mask,)
 
@@ -57,13 +55,12 @@ def run(
         states, weights = tuple(rest[: recurrence.states]), tuple(rest[recurrence.states :])
         shards = _shards(x)
         inputs = [(*_rows((x, masks, states), shard), weights) for shard in shards]
-        made = _forwards(scan, training, inputs)
+        asked, *left = zip(*(scan.forward(*each) for each in inputs), strict=True)
 
         def gradient(*upstream: Any) -> list[Any]:
-            _, *left = made if training else _forwards(scan, True, inputs)
             return _backwards(scan, inputs, left, [_rows(upstream, shard) for shard in shards])
 
-        return tuple(map(_concat, *made[0])), gradient
+        return tuple(map(_concat, *asked)), gradient
 
     outputs, *last = differentiable(x, *states, *weights)
     return outputs, last
@@ -81,11 +78,6 @@ def _shards(x: Any) -> list[slice]:
     count = cores if rows is None else max(1, min(cores, rows // ROWS_PER_SHARD))
     total = tf.shape(x)[0] if rows is None else rows
     return [slice(total * k // count, total * (k + 1) // count) for k in range(count)]
-
-
-def _forwards(scan: Scan, keep: bool, inputs: Tensors) -> list[Any]:
-    """Return the outputs, histories and traces of all shards."""
-    return list(zip(*(scan.forward(keep, *each) for each in inputs), strict=True))
 
 
 def _backwards(scan: Scan, inputs: Tensors, left: Tensors, upstream: Tensors) -> list[Any]:
@@ -127,14 +119,10 @@ class Scan:
     go_backwards: bool
 
     @_compiled
-    def forward(
-        self, keep: bool, x: Any, mask: Tensors, states: Tensors, weights: Tensors
-    ) -> tuple[Any, ...]:
+    def forward(self, x: Any, mask: Tensors, states: Tensors, weights: Tensors) -> tuple[Any, ...]:
         """Return what was asked for, and for the way back the states and traces of all steps.
 
-        What was asked for: outputs `float32[batch, time, units]` and the last states. Without
-        `keep`, the arrays for the way back hold two steps, each written over and over: with
-        none at all, XLA computes every gate once for each of its uses.
+        What was asked for: outputs `float32[batch, time, units]` and the last states.
         """
         kernel, recurrent_kernel, bias = weights
         x, mask = self._by_step(x), self._mask_by_step(mask)
@@ -142,18 +130,15 @@ class Scan:
         z = _like(x, projected)
         weights = (*self.recurrence.split(recurrent_kernel), *self.recurrence.step_bias(bias))
         time, batch = tf.shape(x)[0], tf.shape(x)[1]
-        units, kept = tf.shape(recurrent_kernel)[0], time if keep else 2
-        outputs, empty = tf.zeros([time, batch, units]), tf.zeros([kept, batch, units])
+        empty = tf.zeros([time, batch, tf.shape(recurrent_kernel)[0]])
 
         def body(t: Any, states: Any, read: Any, history: Any, trace: Any) -> Any:
             z, mask, weights = read
             after, left = self.recurrence.step(_get(z, t), states, weights)
             after = _where_real(mask, t, after, states)
-            history = (*_put(history[:1], t, after[:1]), *_put(history[1:], t % kept, after[1:]))
-            return t + 1, after, read, history, _put(trace, t % kept, left)
+            return t + 1, after, read, _put(history, t, after), _put(trace, t, left)
 
-        history = (outputs, *(empty,) * (self.recurrence.states - 1))
-        trace = (empty,) * self.recurrence.traces
+        history, trace = (empty,) * self.recurrence.states, (empty,) * self.recurrence.traces
         start = (0, tuple(states), (z, mask, weights), history, trace)
         _, last, _, history, trace = tf.while_loop(lambda t, *_: t < time, body, start)
         return (tf.transpose(history[0], [1, 0, 2]), *last), history, trace
