@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+PAUSE, WARM = 0.05, 0.02
+"""Seconds: the pause before a peer, and its unmeasured calls after that."""
+
 FEWEST = 3
 """Measured calls that a median is taken of, however long they take."""
 
@@ -33,8 +36,9 @@ def alternate(
 ) -> dict[str, Timing]:
     """Call every peer in every round and return what a call takes.
 
-    A peer is called twice in a row and the second call is measured: the first one finds its
-    data out of the caches, and the worker threads of the peer before it still spinning.
+    Before a measured call stand a pause, in which the worker threads of the peer before stop
+    spinning, and calls that are not measured, which find their data out of the caches and the
+    processor asleep.
 
     Args:
         calls: What to call; each waits for its own result.
@@ -48,11 +52,19 @@ def alternate(
         if turn >= warm_up + FEWEST and time.perf_counter() > end:
             break
         for name, call in calls.items():
-            call()
+            _settle(call)
             milliseconds = 1e3 * seconds(call)
             if turn >= warm_up:
                 taken[name].append(milliseconds)
     return {name: _timing(values) for name, values in taken.items()}
+
+
+def _settle(call: Callable[[], object]) -> None:
+    time.sleep(PAUSE)
+    end = time.perf_counter() + WARM
+    call()
+    while time.perf_counter() < end:
+        call()
 
 
 def seconds(call: Callable[[], object]) -> float:
