@@ -99,9 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(journal: Journal, rounds: int, quick: bool, plain: bool) -> dict[str, Any]:
     """Return everything that is measured, printing it on the way."""
-    from recipes.run import environment
+    from zoo.environment import environment
 
-    where = environment()
+    where = environment("tensorflow", "keras", "numpy", "torch", "onnxruntime")
     rows = [
         journal.part(str(case), lambda case=case: _measure_layer(case, rounds))
         for case in cases(quick, plain)

@@ -12,18 +12,16 @@ the last one stopped, and every file is replaced as a whole or not at all.
 from __future__ import annotations
 
 import fcntl
-import importlib.metadata
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
+from zoo.environment import environment
 from zoo.errors import ConfigError, DataError
 
-_PACKAGES = ("tensorflow", "tensorflow-text", "keras", "numpy", "protobuf", "sentencepiece")
+PACKAGES = ("tensorflow", "tensorflow-text", "keras", "numpy", "protobuf", "sentencepiece")
 
 
 class Run:
@@ -49,7 +47,7 @@ class Run:
         except OSError as error:
             raise DataError(f"run folder '{folder}' cannot be used: {error.strerror}") from None
         self.write_json("config.json", {"recipe": recipe, **config})
-        self.write_json("environment.json", environment())
+        self.write_json("environment.json", environment(*PACKAGES))
 
     def __enter__(self) -> Self:
         return self
@@ -114,18 +112,6 @@ def refuse_other(folder: Path, recipe: str, config: Mapping[str, Any]) -> None:
             )
 
 
-def environment() -> dict[str, Any]:
-    """Return what a number depends on beside the code: versions, hardware, git commit."""
-    return {
-        "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "git_commit": _git_commit(),
-    }
-
-
 def _lock(folder: Path) -> IO[str]:
     """Hold the folder until the process ends, however it ends."""
     lock = (folder / ".lock").open("w")
@@ -135,24 +121,3 @@ def _lock(folder: Path) -> IO[str]:
         lock.close()
         raise ConfigError(f"run folder '{folder}' is in use by another process") from None
     return lock
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _git_commit() -> str | None:
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        answer = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()

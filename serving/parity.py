@@ -3,7 +3,8 @@
 At export the pipeline answers a set of probe rows: rows at the edges (empty, longest,
 malformed) and real ones. Rows and answers are stored in the exported folder, so the gate
 needs neither the run nor the recipe. It asks the reloaded SavedModel, and a server over
-REST and gRPC, each row alone and in batches among shuffled strangers.
+REST and gRPC, each row alone and in batches among shuffled strangers; and it asks a server
+that makes batches itself, in many calls at once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,8 @@ from zoo.ports import Ports
 
 TOLERANCE = 1e-5
 BATCH_SIZES = (1, 7, 64)
+AT_ONCE = 16
+"""Calls in flight where the server makes batches."""
 FILE = Path("assets.extra", "parity.json")
 
 
@@ -115,7 +119,7 @@ class Finding:
     """One transport at one batch size.
 
     Attributes:
-        transport: "in process", "REST" or "gRPC".
+        transport: "in process", "REST" or "gRPC"; with "batched" where the server batches.
         batch_size: Rows per call, at most.
         calls: Number of calls.
         difference: The largest difference of a number from the trained pipeline's.
@@ -127,27 +131,58 @@ class Finding:
     difference: float
 
 
-def ask_all(probes: Probes, transport: str, client: Client, batch_size: int) -> Finding:
+@dataclass(frozen=True)
+class Batching:
+    """How the server is to make batches of the calls that come at once.
+
+    Attributes:
+        rows: Rows of a batch at most.
+        wait_micros: Microseconds that a batch waits for more rows.
+    """
+
+    rows: int
+    wait_micros: int
+
+    def flags(self, folder: Path) -> list[str]:
+        """Return the flags of the server, whose parameters are written into a folder."""
+        values = {"max_batch_size": self.rows, "batch_timeout_micros": self.wait_micros}
+        lines = "".join(f"{name} {{ value: {value} }}\n" for name, value in values.items())
+        file = folder / "batching.config"
+        file.write_text(lines, encoding="ascii")
+        return ["--enable_batching=true", f"--batching_parameters_file={file}"]
+
+
+def ask_all(
+    probes: Probes, transport: str, client: Client, batch_size: int, at_once: int = 1
+) -> Finding:
     """Ask `client` every probe row in batches and compare.
+
+    Args:
+        probes: Rows and what they are answered.
+        transport: What the finding calls the way of asking.
+        client: Whom to ask.
+        batch_size: Rows per call, at most.
+        at_once: Calls in flight.
 
     Raises:
         ParityError: A call fails or an answer differs.
     """
-    calls, largest = 0, 0.0
-    for chosen in probes.batches(batch_size):
+
+    def ask(chosen: np.ndarray) -> float:
         rows = {name: values[chosen] for name, values in probes.rows.items()}
         try:
-            answers = client.predict(rows, on_bad_row="return")
-            largest = max(largest, probes.difference(chosen, answers))
+            return probes.difference(chosen, client.predict(rows, on_bad_row="return"))
         except (ServingError, ParityError) as error:
             where = f"{transport}, rows {chosen[:8].tolist()} in a batch of {len(chosen)}"
             raise ParityError(f"{where}: {error}") from error
-        calls += 1
-    return Finding(transport, batch_size, calls, largest)
+
+    with ThreadPoolExecutor(at_once) as pool:
+        gaps = list(pool.map(ask, probes.batches(batch_size)))
+    return Finding(transport, batch_size, len(gaps), max(gaps, default=0.0))
 
 
 def check(folder: Path) -> Iterator[Finding]:
-    """Yield what each transport and batch size showed; starts and stops a server.
+    """Yield what each transport and batch size showed; starts and stops servers.
 
     Args:
         folder: An exported version folder, or a model folder, whose latest version is taken.
@@ -158,29 +193,40 @@ def check(folder: Path) -> Iterator[Finding]:
     """
     version = latest_version(folder)
     probes = Probes.read(version)
-    with serve_alone(version, "parity") as server:
-        clients = {
-            "in process": Client.in_process(version, "parity"),
-            "REST": Client.rest(server.rest_url, "parity"),
-            "gRPC": Client.grpc(server.grpc_address, "parity"),
-        }
-        for transport, client in clients.items():
-            with client:
-                for size in BATCH_SIZES:
-                    yield ask_all(probes, transport, client, size)
+    with Client.in_process(version, "parity") as client:
+        for size in BATCH_SIZES:
+            yield ask_all(probes, "in process", client, size)
+    # As many rows as a call has at most, so that calls are put together and never taken apart.
+    for batching in (None, Batching(max(BATCH_SIZES), 2000)):
+        kind, at_once = ("", 1) if batching is None else (" batched", AT_ONCE)
+        with serve_alone(version, "parity", batching) as server:
+            clients = {
+                f"REST{kind}": Client.rest(server.rest_url, "parity"),
+                f"gRPC{kind}": Client.grpc(server.grpc_address, "parity"),
+            }
+            for transport, client in clients.items():
+                with client:
+                    for size in BATCH_SIZES:
+                        yield ask_all(probes, transport, client, size, at_once)
 
 
 @contextmanager
-def serve_alone(version: Path, name: str) -> Iterator[RunningServer]:
+def serve_alone(
+    version: Path, name: str, batching: Batching | None = None
+) -> Iterator[RunningServer]:
     """Serve one version folder, whatever it is called and whatever lies beside it.
 
     Args:
         version: An exported version folder.
         name: Name under which it is served, as version 1.
+        batching: How the server is to make batches; None if it is not to.
     """
-    with tempfile.TemporaryDirectory(prefix="seqzoo-serve-") as base:
+    with tempfile.TemporaryDirectory(prefix="seqzoo-serve-") as folder:
+        base = Path(folder, "model")
+        base.mkdir()
         Path(base, "1").symlink_to(version.resolve())
-        with launch(name, base) as server:
+        flags = [] if batching is None else batching.flags(Path(folder))
+        with launch(name, base, *flags) as server:
             yield server
 
 

@@ -89,6 +89,23 @@ class ModelRef:
 
 
 @dataclass(frozen=True)
+class Call:
+    """One question to a model.
+
+    Attributes:
+        model: Which model and version.
+        signature_name: Name of the signature to run.
+        signature: That signature, as the model's metadata describes it.
+        inputs: An array per input, of the signature's type; text as `str` or `bytes`.
+    """
+
+    model: ModelRef
+    signature_name: str
+    signature: Signature
+    inputs: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class VersionStatus:
     """How one version of a model is doing.
 

@@ -30,11 +30,25 @@ from tests.sources import (
 
 BASICS = ("zoo.errors", "zoo.ports")
 SPOKEN = ("serving.errors", "serving.protocol", "serving.values")
-EXPORT = (*BASICS, "zoo.pipeline", "serving")
+EXPORT = (*BASICS, "zoo.environment", "zoo.pipeline", "serving")
+CLIENT = tuple(
+    f"serving.{name}"
+    for name in (
+        "casting",
+        "flows",
+        "tls",
+        "transports",
+        "client",
+        "async_transports",
+        "async_client",
+        "load",
+    )
+)
 
 ARROWS: Mapping[str, tuple[str, ...]] = {
     "zoo.errors": (),
     "zoo.ports": ("zoo.errors",),
+    "zoo.environment": (),
     "zoo.layers": BASICS,
     "zoo.decoding": BASICS,
     "zoo.preprocessing": BASICS,
@@ -48,9 +62,17 @@ ARROWS: Mapping[str, tuple[str, ...]] = {
     "serving.parity": EXPORT,
     "serving.card": EXPORT,
     "serving.__main__": EXPORT,
+    "serving.commands": EXPORT,
+    "serving.bench": EXPORT,
+    "serving.bundle": EXPORT,
+    "serving.containers": EXPORT,
+    "serving.labels": EXPORT,
+    "serving.rows": EXPORT,
+    "serving.runs": EXPORT,
+    "serving.config_text": (),
+    "serving.files": (),
     "serving.server": SPOKEN,
-    "serving.client": (*SPOKEN, "serving.transports"),
-    "serving.transports": (*SPOKEN, "serving.server"),
+    **dict.fromkeys(CLIENT, (*SPOKEN, *CLIENT, "serving.server")),
     **dict.fromkeys(SPOKEN, SPOKEN),
     "recipes": ("zoo", "serving.export"),
     "tuning": ("recipes", "zoo", "serving"),
@@ -59,7 +81,7 @@ ARROWS: Mapping[str, tuple[str, ...]] = {
 }
 """What a module may import of ours besides its own package; the longest name that fits counts."""
 
-WITHOUT_TENSORFLOW = ("serving.client", "serving.transports", *SPOKEN)
+WITHOUT_TENSORFLOW = (*CLIENT, "serving.commands", "serving.labels", "serving.bench", *SPOKEN)
 HEAVY = ("tensorflow", "tensorflow_text", "tensorflow_serving", "keras")
 
 

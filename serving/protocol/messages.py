@@ -10,10 +10,11 @@ Messages and fields that no client of ours reads are left out; protobuf skips th
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
+from google.protobuf import message_factory
+
+from serving.protocol.notation import Table
 
 PACKAGE = "seqzoo.serving"
 
@@ -95,80 +96,7 @@ MESSAGES = {
     "GetModelStatusResponse": ("repeated ModelVersionStatus model_version_status = 1",),
 }
 
-_FIELD = re.compile(
-    r"(?:(?P<repeated>repeated) |oneof (?P<oneof>\w+) )?"
-    r"(?:map<string, (?P<value>[\w.]+)>|(?P<type>[\w.]+)) (?P<name>\w+) = (?P<number>\d+)"
-)
-_Field = descriptor_pb2.FieldDescriptorProto
-
-
-def _set_type(field: Any, name: str) -> None:
-    """Fill in a field's type: a scalar, an enum of ours, or a message (ours if undotted)."""
-    scalar = f"TYPE_{name.upper()}"
-    if scalar in _Field.Type.keys():
-        field.type = _Field.Type.Value(scalar)
-    elif name.startswith("google."):
-        field.type, field.type_name = _Field.TYPE_MESSAGE, f".{name}"
-    else:
-        field.type = _Field.TYPE_ENUM if name in ENUMS else _Field.TYPE_MESSAGE
-        field.type_name = f".{PACKAGE}.{name}"
-
-
-def _add_map_entry(message: Any, full_name: str, field: Any, value: str) -> None:
-    """Declare `map<string, value>`: on the wire a repeated message of a key and a value."""
-    camel = "".join(part.capitalize() for part in field.name.split("_"))
-    entry = message.nested_type.add(name=f"{camel}Entry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, label=_Field.LABEL_OPTIONAL, type=_Field.TYPE_STRING)
-    _set_type(entry.field.add(name="value", number=2, label=_Field.LABEL_OPTIONAL), value)
-    field.label, field.type = _Field.LABEL_REPEATED, _Field.TYPE_MESSAGE
-    field.type_name = f".{PACKAGE}.{full_name}.{entry.name}"
-
-
-def _add_field(message: Any, full_name: str, line: str) -> None:
-    """Add the field that one line of `MESSAGES` declares."""
-    match = _FIELD.fullmatch(line)
-    if match is None:
-        raise ValueError(f"{full_name}: '{line}' is not a field declaration")
-    field = message.field.add(name=match["name"], number=int(match["number"]))
-    if match["value"]:
-        _add_map_entry(message, full_name, field, match["value"])
-        return
-    field.label = _Field.LABEL_REPEATED if match["repeated"] else _Field.LABEL_OPTIONAL
-    _set_type(field, match["type"])
-    if match["oneof"]:
-        names = [oneof.name for oneof in message.oneof_decl]
-        if match["oneof"] not in names:
-            message.oneof_decl.add(name=match["oneof"])
-            names.append(match["oneof"])
-        field.oneof_index = names.index(match["oneof"])
-
-
-def _file() -> Any:
-    """Return the descriptor of the file that the two tables describe."""
-    file = descriptor_pb2.FileDescriptorProto(
-        name="seqzoo/serving.proto",
-        package=PACKAGE,
-        syntax="proto3",
-        dependency=[any_pb2.DESCRIPTOR.name, wrappers_pb2.DESCRIPTOR.name],
-    )
-    declared: dict[str, Any] = {}
-    for full_name, lines in MESSAGES.items():
-        parent, _, name = full_name.rpartition(".")
-        siblings = declared[parent].nested_type if parent else file.message_type
-        declared[full_name] = siblings.add(name=name)
-        for line in lines:
-            _add_field(declared[full_name], full_name, line)
-    for full_name, values in ENUMS.items():
-        parent, _, name = full_name.rpartition(".")
-        enum = (declared[parent] if parent else file).enum_type.add(name=name)
-        for value in values.split():
-            label, number = value.split("=")
-            enum.value.add(name=label, number=int(number))
-    return file
-
-
-FILE = descriptor_pool.Default().AddSerializedFile(_file().SerializeToString())
+FILE = Table(PACKAGE, MESSAGES, ENUMS).declare("seqzoo/serving.proto")
 
 
 def _message(name: str) -> Any:
@@ -194,3 +122,4 @@ GetModelStatusResponse = _message("GetModelStatusResponse")
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
 GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+HANDLE_RELOAD_CONFIG = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"

@@ -51,6 +51,7 @@ _KINDS = {
     "DT_UINT32": _Kind("uint32", "uint32_val", "uint32"),
     "DT_UINT64": _Kind("uint64", "uint64_val", "uint64"),
 }
+_PACKED_AS = ("float32", "float64")  # numbers that the wire has as they are
 _KIND_OF = {messages.DataType.values_by_name[name].number: kind for name, kind in _KINDS.items()}
 _NUMBER_OF = {kind.numpy: number for number, kind in _KIND_OF.items()}
 
@@ -72,6 +73,7 @@ def numpy_dtype(number: int) -> np.dtype:
     return np.dtype(name)
 
 
+@functools.lru_cache(256)  # NumPy takes its time over a type's name
 def data_type(dtype: np.dtype) -> int:
     """Return the DataType number of a NumPy type; every kind of text is a string.
 
@@ -124,22 +126,42 @@ def to_proto(array: np.ndarray, proto: Any = None, content: bool = True) -> Any:
         ValueError: The protocol has no such type, or a text element is not text.
     """
     proto = messages.TensorProto() if proto is None else proto
-    proto.dtype = data_type(array.dtype)
-    proto.tensor_shape.SetInParent()
+    proto.dtype = number = data_type(array.dtype)
+    shape = proto.tensor_shape
+    shape.SetInParent()
     for size in array.shape:
-        proto.tensor_shape.dim.add(size=size)
-    kind = _KIND_OF[proto.dtype]
+        shape.dim.add(size=size)
+    kind = _KIND_OF[number]
     if kind.numpy == "object":
         proto.string_val.extend(as_bytes(array))
     elif content:
         proto.tensor_content = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     else:
-        flat = array.astype(numpy_dtype(proto.dtype), copy=False).reshape(-1)
-        same_size = np.dtype(kind.stored_as).itemsize == flat.dtype.itemsize
-        as_bits = flat.dtype.kind == "c" or same_size
-        stored = flat.view(kind.stored_as) if as_bits else flat.astype(kind.stored_as)
-        getattr(proto, kind.field).extend(stored.tolist())
+        _list(array.astype(numpy_dtype(number), copy=False).reshape(-1), kind, proto)
     return proto
+
+
+def _list(flat: np.ndarray, kind: _Kind, proto: Any) -> None:
+    """Write numbers into the list of their type."""
+    if kind.stored_as in _PACKED_AS:
+        # On the wire such a list is its raw bytes, which saves a Python object for each number.
+        content = flat.astype(flat.dtype.newbyteorder("<"), copy=False).tobytes()
+        field = proto.DESCRIPTOR.fields_by_name[kind.field].number
+        proto.MergeFromString(_varint(field << 3 | 2) + _varint(len(content)) + content)
+        return
+    same_size = np.dtype(kind.stored_as).itemsize == flat.dtype.itemsize
+    stored = flat.view(kind.stored_as) if same_size else flat.astype(kind.stored_as)
+    getattr(proto, kind.field).extend(stored.tolist())
+
+
+def _varint(number: int) -> bytes:
+    """Return a number as the wire has it: seven bits in each byte, the lowest first."""
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
 
 
 def from_proto(proto: Any) -> np.ndarray:

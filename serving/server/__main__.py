@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Sequence
 
-from serving.errors import Unreachable
+from serving.errors import ServingError
 from serving.server import flags
-from serving.server.addresses import bind
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the flags, then serve until stopped; return the exit code."""
+    """Read the flags, then serve until stopped; return the exit code of what could not start.
+
+    The process ends with the server, whatever calls are still running in threads.
+    """
     options = flags.parse(sys.argv[1:] if arguments is None else arguments)
+    from serving.server import configs
+    from serving.server.addresses import bind
+
     try:
+        settings = configs.read(options)
         rest_listener = bind(options.host, options.rest_api_port)
         bind(options.host, options.port).close()  # only to fail early: gRPC binds by itself
-    except Unreachable as error:
+    except ServingError as error:
         print(f"Failed to start server. Error: {error}", file=sys.stderr)
         return 1
     from serving.server.app import serve  # imports TensorFlow
 
-    return serve(options, rest_listener)
+    code = serve(settings, rest_listener)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def _tokens(name: str, array: np.ndarray) -> Iterator[str]:
         raise InvalidArgument(f"Failed to write JSON value for tensor type: {kind}")
     flat = array.ravel()
     if kind in ("float", "double"):
-        return iter(_decimals(flat))
+        return iter(decimals(flat))
     if kind == "bool":
         return ("true" if value else "false" for value in flat.tolist())
     if kind in _INTEGERS:
@@ -93,7 +93,7 @@ def _tokens(name: str, array: np.ndarray) -> Iterator[str]:
     )
 
 
-def _decimals(flat: np.ndarray) -> list[str]:
+def decimals(flat: np.ndarray) -> list[str]:
     """Return numbers in six digits where these give the number back, otherwise in all digits."""
     digits = 9 if flat.dtype.itemsize == 4 else 17
     texts = [f"{value:g}" for value in flat.tolist()]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from serving.errors import InvalidArgument, Unimplemented
+from serving.server import json_text
 from serving.values import TensorSpec
 
 _SHOWN_CHARACTERS = 256
@@ -30,25 +31,16 @@ _INTEGERS = {
 }
 
 
-def parse(body: bytes) -> dict[str, Any]:
-    """Return the JSON object at the start of a body; what follows it is not looked at.
+def document(body: bytes) -> dict[str, Any]:
+    """Return the JSON object at the start of a body.
 
     Raises:
         InvalidArgument: There is none.
     """
-    if not body:
-        raise InvalidArgument("JSON Parse error: The document is empty")
-    text = body.decode(errors="surrogateescape").lstrip(" \t\r\n")
-    try:
-        document, _ = json.JSONDecoder().raw_decode(text)
-    except json.JSONDecodeError as error:
-        reason = "Invalid value." if error.msg == "Expecting value" else f"{error.msg}."
-        raise InvalidArgument(f"JSON Parse error: {reason} at offset: {error.pos}") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgument(f"JSON Parse error: {error}") from error
-    if not isinstance(document, dict):
-        raise InvalidArgument(f"JSON Value: {_show(document)} Is not object")
-    return document
+    value = json_text.parse(body)
+    if not isinstance(value, dict):
+        raise InvalidArgument(f"JSON Value: {_show(value)} Is not object")
+    return value
 
 
 def signature_name(document: Mapping[str, Any]) -> str:
@@ -80,7 +72,7 @@ def read_inputs(
         raise InvalidArgument(f"Failed to get input map for signature: {signature}")
     if "instances" in document:
         if "inputs" in document:
-            raise _format_error(
+            raise format_error(
                 document,
                 "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to "
                 "exist ",
@@ -97,20 +89,20 @@ def _read_rows(
     """Read `instances`: a list of values, or of objects with one value per input."""
     rows = document["instances"]
     if not isinstance(rows, list):
-        raise _format_error(document, "Expecting 'instances' to be an list/array")
+        raise format_error(document, "Expecting 'instances' to be an list/array")
     if not rows:
-        raise _format_error(document, "No values in 'instances' array")
+        raise format_error(document, "No values in 'instances' array")
     if not isinstance(rows[0], dict) and len(specs) > 1:
         raise InvalidArgument(
             "instances is a plain list, but expecting list of objects as multiple input tensors "
             "required as per tensorinfo_map"
         )
-    named = _is_object(rows[0])
+    named = is_object(rows[0])
     columns = {name: _Column(spec) for name, spec in specs.items()}
     for index, row in enumerate(rows):
         if named:
             _read_object(index, row, columns)
-        elif _is_object(row):
+        elif is_object(row):
             raise InvalidArgument(
                 f"Expecting value/list but got object at item {index} of input list"
             )
@@ -121,7 +113,7 @@ def _read_rows(
 
 def _read_object(index: int, row: Any, columns: Mapping[str, _Column]) -> None:
     """Read one row of named values."""
-    if not _is_object(row):
+    if not is_object(row):
         raise InvalidArgument(f"Expecting object but got list at item {index} of input list")
     for name, value in row.items():
         if name not in columns:
@@ -175,7 +167,7 @@ def _add(column: _Column, value: Any, where: str) -> None:
 
 def _read_columns(value: Any, specs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
     """Read `inputs`: the value of the only input, or an object with one value per input."""
-    if not _is_object(value):
+    if not is_object(value):
         if len(specs) > 1:
             raise InvalidArgument(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors "
@@ -240,9 +232,9 @@ def _leaf(value: Any, spec: TensorSpec) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if wanted == "string":
         if isinstance(value, str):
-            return _encoded(value)
+            return encoded(value)
         if isinstance(value, dict):
-            return _from_base64(value)
+            return from_base64(value)
         fits = False
     elif isinstance(value, dict):
         fits = False
@@ -257,13 +249,12 @@ def _leaf(value: Any, spec: TensorSpec) -> Any:
         raise Unimplemented(f"Conversion of JSON Value: {_show(value)} to type: {wanted}")
     if not fits:
         raise InvalidArgument(
-            f"JSON Value: {_show(value)} Type: {_json_type(value)} is not of expected type: "
-            f"{wanted}"
+            f"JSON Value: {_show(value)} Type: {json_type(value)} is not of expected type: {wanted}"
         )
     return value
 
 
-def _encoded(text: str) -> bytes:
+def encoded(text: str) -> bytes:
     """Return the bytes that stood in the request for a text."""
     try:
         return text.encode(errors="surrogateescape")
@@ -273,8 +264,13 @@ def _encoded(text: str) -> bytes:
         ) from error
 
 
-def _from_base64(value: dict[str, Any]) -> bytes:
-    if _is_object(value):
+def from_base64(value: dict[str, Any]) -> bytes:
+    """Return the bytes that an object `{"b64": "..."}` stands for.
+
+    Raises:
+        InvalidArgument: It is another object, or not in base64.
+    """
+    if is_object(value):
         raise InvalidArgument(f"JSON Value: {_show(value)} not formatted correctly for base64 data")
     try:
         text = value["b64"]
@@ -297,14 +293,15 @@ def _array(values: list[Any], shape: list[int], spec: TensorSpec) -> np.ndarray:
     return flat.reshape(shape)
 
 
-def _is_object(value: Any) -> bool:
+def is_object(value: Any) -> bool:
     """Say whether a value is a JSON object other than {"b64": "..."}."""
     if not isinstance(value, dict):
         return False
     return not (len(value) == 1 and isinstance(value.get("b64"), str))
 
 
-def _format_error(document: Any, rule: str) -> InvalidArgument:
+def format_error(document: Any, rule: str) -> InvalidArgument:
+    """Return the error for a document that breaks a rule, which is said after its start."""
     return InvalidArgument(f"JSON Value: {_show(document)} {rule}")
 
 
@@ -312,7 +309,7 @@ def _list(shape: list[int]) -> str:
     return f"[{','.join(map(str, shape))}]"
 
 
-def _json_type(value: Any) -> str:
+def json_type(value: Any) -> str:
     """Return the reference's name of a JSON type."""
     if isinstance(value, bool):
         return str(value)

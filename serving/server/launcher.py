@@ -56,7 +56,8 @@ def launch(
         TimedOut: It neither ended nor answered.
     """
     command = [sys.executable, "-m", "serving.server", "--port=0", "--rest_api_port=0"]
-    command += [f"--model_name={model_name}", f"--model_base_path={base_path}", *flags]
+    command += [f"--model_name={model_name}", f"--model_base_path={base_path}"]
+    command += ["--max_num_load_retries=0", *flags]  # a model that does not load is told at once
     with tempfile.TemporaryDirectory(prefix="seqzoo-server-") as folder:
         out, log = Path(folder, "stdout"), Path(folder, "stderr")
         with out.open("wb") as stdout, log.open("wb") as stderr:

@@ -1,26 +1,26 @@
-"""The REST interface: status, metadata and predict under /v1/models, as TF Serving has them."""
+"""The REST interface without its sockets: what TF Serving answers under /v1/."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
-import socket
-import threading
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-import uvicorn
 from google.protobuf import json_format
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving import errors
-from serving.server import json_answers, json_requests
+from serving.server import (
+    inference,
+    json_answers,
+    json_inference,
+    json_requests,
+    metrics,
+)
 from serving.server.core import ServerCore
 from serving.server.grpc_api import METADATA_FIELD, model_metadata, status_response
 from serving.values import DEFAULT_SIGNATURE, ModelRef
@@ -30,6 +30,25 @@ log = logging.getLogger(__name__)
 _MODEL = r"([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _POST = re.compile(rf"/v1/models/{_MODEL}:(classify|regress|predict)", re.IGNORECASE | re.ASCII)
 _GET = re.compile(rf"/v1/models(?:/{_MODEL})?(/metadata)?", re.IGNORECASE | re.ASCII)
+
+ORIGINS = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "POST, GET",
+    "access-control-allow-headers": "Content-Type",
+}
+"""Headers that let scripts of every origin in."""
+
+
+class Request(NamedTuple):
+    """What a path asks for.
+
+    Attributes:
+        model: The model that it names; None if it names none.
+        verb: "predict", "classify" or "regress"; "metadata" or "status" otherwise.
+    """
+
+    model: ModelRef | None
+    verb: str
 
 
 class RestApi:
@@ -47,38 +66,46 @@ class RestApi:
 
         Args:
             method: HTTP method.
-            path: Path as it was sent, still percent-encoded.
+            path: Path and query as they were sent, still percent-encoded.
             body: The request's body.
         """
+        began, request, failure = time.perf_counter(), Request(None, ""), None
         try:
-            return 200, self._dispatch(method, path, body)
+            request = _parse(method, path)
+            return 200, self._respond(request, body)
         except errors.ServingError as error:
-            message = errors.message_of(error)
-            return errors.row_of(error).http, json.dumps({"error": message}, ensure_ascii=False)
+            failure = error
         except Exception:
             log.exception("a REST call failed")
-            return 500, json.dumps({"error": "internal error; see the server's log"})
+            failure = errors.InternalFault("internal error; see the server's log")
+        finally:
+            name = request.model.name if request.model else ""
+            seconds = time.perf_counter() - began
+            metrics.answered(name, request.verb, "REST", failure, seconds)
+        return errors.row_of(failure).http, error_text(errors.message_of(failure))
 
-    def _dispatch(self, method: str, path: str, body: bytes) -> str:
-        """Find out what a request asks for, and do it."""
-        if method == "POST" and (match := _POST.fullmatch(path)):
-            *model, verb = match.groups()
-            if verb.lower() != "predict":
-                raise errors.Unimplemented(f"Method {verb} is not implemented")
-            return self._predict(_ref(*model), body)
-        if method == "GET" and (match := _GET.fullmatch(path)):
-            *model, metadata = match.groups()
-            if model[0] is None:
-                raise errors.InvalidArgument("Missing model name in request.")
-            ref = _ref(*model)
-            return self._metadata(ref) if metadata else self._status(ref)
-        raise errors.InvalidArgument(f"Malformed request: {method} {path}")
-
-    def _predict(self, ref: ModelRef, body: bytes) -> str:
-        """Run a signature on the tensors of a JSON document."""
-        document = json_requests.parse(body)
+    def _respond(self, request: Request, body: bytes) -> str:
+        """Do what a request asks for."""
+        model = request.model
+        if model is None:
+            raise errors.InvalidArgument("Missing model name in request.")
+        if request.verb == "status":
+            return _to_json(status_response(self._core.status(model)))
+        if request.verb == "metadata":
+            return self._metadata(model)
+        document = json_requests.document(body)
         name = json_requests.signature_name(document) or DEFAULT_SIGNATURE
-        _, servable = self._core.get(ref)
+        if request.verb == "predict":
+            return self._predict(model, name, document)
+        examples = json_inference.read_examples(document)
+        _, servable = self._core.get(model)
+        if request.verb == "classify":
+            return json_inference.write_classes(inference.classify(servable, name, examples))
+        return json_inference.write_values(inference.regress(servable, name, examples))
+
+    def _predict(self, model: ModelRef, name: str, document: Mapping[str, Any]) -> str:
+        """Run a signature on the tensors of a JSON document."""
+        _, servable = self._core.get(model)
         if name not in servable.signatures:
             raise errors.InvalidArgument(
                 f'Serving signature name: "{name}" not found in signature def'
@@ -86,9 +113,6 @@ class RestApi:
         inputs, by_row = json_requests.read_inputs(document, servable.signatures[name].inputs, name)
         outputs = servable.predict(name, inputs)
         return json_answers.write_rows(outputs) if by_row else json_answers.write_columns(outputs)
-
-    def _status(self, ref: ModelRef) -> str:
-        return _to_json(status_response(self._core.status(ref)))
 
     def _metadata(self, ref: ModelRef) -> str:
         """Return the signatures, with the map inside of the response spelt out."""
@@ -124,63 +148,21 @@ def _to_json(message: Any) -> str:
     )
 
 
-def application(api: RestApi) -> ASGIApp:
-    """Return the ASGI application of the interface."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        path = scope["raw_path"].decode("latin-1")
-        if not path.lower().startswith("/v1/"):
-            await Response(status_code=404)(scope, receive, send)
-            return
-        try:
-            body = await request.body()
-        except ClientDisconnect:  # nobody is left to answer
-            return
-        status, text = await run_in_threadpool(api.answer, request.method, path, body)
-        content = text.encode(errors="surrogateescape")
-        response = Response(content, status, media_type="application/json")
-        await response(scope, receive, send)
-
-    return app
-
-
-class RestServer:
-    """The interface in a thread of its own.
-
-    Args:
-        core: The models.
-        listener: Socket that holds the address.
-
-    Attributes:
-        port: The port that it listens on.
+def _parse(method: str, path: str) -> Request:
+    """Return what a path asks for.
 
     Raises:
-        InternalFault: It ended instead of starting; the log says why.
+        InvalidArgument: Nothing that there is.
     """
+    if method == "POST" and (match := _POST.fullmatch(path)):
+        *model, verb = match.groups()
+        return Request(_ref(*model), verb.lower())
+    if method == "GET" and (match := _GET.fullmatch(path)):
+        *model, metadata = match.groups()
+        return Request(_ref(*model) if model[0] else None, "metadata" if metadata else "status")
+    raise errors.InvalidArgument(f"Malformed request: {method} {path}")
 
-    def __init__(self, core: ServerCore, listener: socket.socket) -> None:
-        self.port = int(listener.getsockname()[1])
-        config = uvicorn.Config(
-            application(RestApi(core)),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([listener],), name="rest", daemon=True
-        )
-        self._thread.start()
-        while not self._server.started and self._thread.is_alive():
-            time.sleep(0.005)
-        if not self._server.started:
-            raise errors.InternalFault("the REST interface did not start")
 
-    def stop(self, grace: float) -> None:
-        """Take no new connections, let running calls finish for so many seconds, and end."""
-        self._server.config.timeout_graceful_shutdown = max(1, round(grace))
-        self._server.should_exit = True
-        self._thread.join(grace + 1)
+def error_text(message: str) -> str:
+    """Return the body of an answer that is an error."""
+    return json.dumps({"error": message}, ensure_ascii=False)

@@ -1,50 +1,71 @@
 """One SavedModel in memory: what it offers, whether a request fits, and its answer.
 
 Requests are checked before the graph runs, in the order and with the codes of the reference
-server. Shapes are the exception: there the graph itself fails, here a message says why.
+server: all but shapes, which are for the graph to bear or not.
 """
 
 from __future__ import annotations
 
-import copy
+import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  registers the ops that tokenizers in a graph need
-from tensorflow.core.protobuf import saved_model_pb2
 
 from serving import errors, protocol
 from serving.protocol.tensors import as_bytes
+from serving.server import metrics
+from serving.server.batching import Batcher
+from serving.server.engine import EngineOptions
+from serving.server.graph import LoadedGraph, Step
 from serving.values import DEFAULT_SIGNATURE, Signature, signatures_of
 
-TAG = "serve"
+METHOD_NAMES = (
+    "tensorflow/serving/predict",
+    "tensorflow/serving/classify",
+    "tensorflow/serving/regress",
+)
+"""What a signature can be made for, if that is looked at."""
+
+STEPS = 100
+"""Choices of outputs that are compiled; beyond them all outputs are computed, then chosen."""
 
 
 class Servable:
     """A loaded SavedModel. Safe to use from many threads.
 
+    Its memory is given back when the last reference to it goes, which a running call holds.
+
     Args:
         folder: The version folder, with `saved_model.pb` in it.
+        options: How it is run; None for what `EngineOptions` says.
+        name: Name under which the metrics know it.
 
     Attributes:
+        options: How it is run.
         signature_defs: SignatureDef messages by name, as the file has them.
         signatures: The same without TensorFlow's own, as plain values.
 
     Raises:
-        InternalFault: The folder does not hold a SavedModel that can be loaded.
+        ServingError: The folder does not hold a SavedModel that can be loaded, or a request of
+            its warm-up fails.
     """
 
-    def __init__(self, folder: Path) -> None:
-        try:
-            self.signature_defs = _signature_defs(folder)
-            # The loaded object owns the variables: signatures alone would not keep them.
-            self._model = tf.saved_model.load(str(folder), tags=[TAG])
-        except Exception as error:  # whatever a broken file makes TensorFlow raise
-            raise errors.InternalFault(f"cannot load '{folder}': {one_line(error)}") from error
+    def __init__(self, folder: Path, options: EngineOptions | None = None, name: str = "") -> None:
+        self.options = options or EngineOptions()
+        self._name = name
+        self._graph = _load(folder, self.options)
+        self.signature_defs = self._graph.signature_defs
         self.signatures: dict[str, Signature] = signatures_of(self.signature_defs)
+        self._steps: dict[tuple[str, tuple[str, ...]], Step] = {}
+        self._lock = threading.Lock()
+        if self.options.warm_up:
+            # Warm-up makes calls of every kind, and those are made of a Servable.
+            from serving.server.warmup import warm_up
+
+            warm_up(self, folder)
 
     def signature(self, name: str) -> Signature:
         """Return a signature; "serving_default" for the empty name.
@@ -62,6 +83,7 @@ class Servable:
         signature_name: str,
         inputs: Mapping[str, np.ndarray],
         output_filter: Sequence[str] = (),
+        api: str = "Predict",
     ) -> dict[str, np.ndarray]:
         """Run a signature.
 
@@ -69,31 +91,88 @@ class Servable:
             signature_name: Which one; empty for "serving_default".
             inputs: An array per input, text as `str` or `bytes` elements.
             output_filter: The outputs that are wanted; empty for all.
+            api: The kind of call for which it is run, as the metrics name it.
 
         Returns:
             An array per output, text as `bytes`.
 
         Raises:
-            FailedPrecondition: There is no such signature.
+            FailedPrecondition: There is no such signature, or its outputs cannot be batched.
             InvalidArgument: The inputs or the filter do not fit the signature.
+            InternalFault: The signature is not made to be asked, and that is looked at.
+            Unreachable: Too many calls wait for a batch.
             ServingError: The graph failed.
         """
         name = signature_name or DEFAULT_SIGNATURE
         signature = self.signature(name)
+        self._check_method(name)
         check_inputs(signature, inputs)
         _check_filter(signature, output_filter)
+        wanted = tuple(output_filter) or tuple(signature.outputs)
+        computed = self._run(name, inputs, wanted, api)
+        return {key: computed[key] for key in wanted}
+
+    def _run(
+        self, name: str, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], api: str
+    ) -> dict[str, np.ndarray]:
+        """Run a signature on inputs that fit; return at least the outputs that are wanted."""
+        arrays = [_for_tensorflow(inputs[key]) for key in self.signatures[name].inputs]
         try:
-            tensors = {key: tf.constant(_for_tensorflow(array)) for key, array in inputs.items()}
-            outputs = self._model.signatures[name](**tensors)
-            return {key: outputs[key].numpy() for key in output_filter or sorted(outputs)}
+            outputs, step = self._step(name, wanted)
+            began = time.perf_counter()
+            computed = step(arrays)
         except tf.errors.OpError as error:
             raise errors.from_code(error.error_code, graph_message(error.message)) from error
         except MemoryError as error:
             raise errors.ResourceExhausted("not enough memory for the request") from error
+        metrics.ran(self._name, api, "TF1", time.perf_counter() - began)
+        return dict(zip(outputs, computed, strict=True))
+
+    def _check_method(self, name: str) -> None:
+        """Refuse a signature that is not made to be asked, if the server was told to look."""
+        method = self.signature_defs[name].method_name
+        if self.options.check_method_names and method not in METHOD_NAMES:
+            raise errors.InternalFault(
+                "Expected prediction signature method_name to be one of "
+                f"{{{', '.join(METHOD_NAMES)}}}. Was: {method}"
+            )
+
+    def _step(self, name: str, wanted: Sequence[str]) -> tuple[tuple[str, ...], Step]:
+        """Return which outputs to compute, and what computes them."""
+        outputs = tuple(sorted(wanted))
+        if len(self._steps) >= STEPS and (name, outputs) not in self._steps:
+            outputs = tuple(self.signatures[name].outputs)
+        step = self._steps.get((name, outputs))
+        if step is None:
+            with self._lock:
+                step = self._steps.get((name, outputs))
+                step = step or self._make_step(name, outputs)
+                self._steps[name, outputs] = step
+        return outputs, step
+
+    def _make_step(self, name: str, outputs: Sequence[str]) -> Step:
+        signature = self.signatures[name]
+        feeds = [spec.feed for spec in signature.inputs.values()]
+        fetches = [signature.outputs[key].feed for key in outputs]
+        if self.options.batching is None:
+            return self._graph.step(feeds, fetches)
+        return Batcher(self._graph, self._name, name, feeds, fetches, self.options.batching)
+
+
+def _load(folder: Path, options: EngineOptions) -> LoadedGraph:
+    """Load the graph; raise what it fails with as a `ServingError`."""
+    try:
+        return LoadedGraph(folder, options)
+    except errors.ServingError:
+        raise
+    except tf.errors.OpError as error:
+        raise errors.from_code(error.error_code, graph_message(error.message)) from error
+    except Exception as error:  # whatever a broken file makes TensorFlow raise
+        raise errors.InternalFault(f"cannot load '{folder}': {one_line(error)}") from error
 
 
 def check_inputs(signature: Signature, inputs: Mapping[str, np.ndarray]) -> None:
-    """Refuse inputs that do not fit: by number, then name, then type, then shape.
+    """Refuse inputs that do not fit: by number, then name, then type. Shapes are the graph's.
 
     Raises:
         InvalidArgument: They do not fit.
@@ -121,12 +200,6 @@ def check_inputs(signature: Signature, inputs: Mapping[str, np.ndarray]) -> None
                 f"Expects arg[{index}] to be {expected[name].type_name} but "
                 f"{protocol.type_name(sent)} is provided"
             )
-    for name in by_feed:
-        if not expected[name].accepts(inputs[name].shape):
-            raise errors.InvalidArgument(
-                f"input '{name}' must have the shape {_shape(expected[name].shape or ())}, "
-                f"but {_shape(inputs[name].shape)} was sent"
-            )
 
 
 def _check_filter(signature: Signature, output_filter: Sequence[str]) -> None:
@@ -145,31 +218,17 @@ def _names(names: Iterable[str]) -> str:
     return "{" + ",".join(sorted(names)) + "}"
 
 
-def _shape(shape: Sequence[int | None]) -> str:
-    return "[" + ",".join("-1" if size is None else str(size) for size in shape) + "]"
-
-
-def _signature_defs(folder: Path) -> dict[str, Any]:
-    """Read the SignatureDef messages of the graph that is meant for serving."""
-    saved_model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    for graph in saved_model.meta_graphs:
-        if TAG in graph.meta_info_def.tags:
-            # Copies: a part of a message would keep the whole graph in memory.
-            return {name: copy.deepcopy(each) for name, each in graph.signature_def.items()}
-    raise ValueError(f"no graph in it has the tag '{TAG}'")
-
-
 def _for_tensorflow(array: np.ndarray) -> np.ndarray:
-    """Return text as `bytes`, which is all that TensorFlow takes for sure."""
+    """Return text as `bytes` and numbers in this machine's order: a session takes only those."""
     if array.dtype.kind not in "OSUT":
-        return array
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     flat = np.empty(array.size, object)
     flat[:] = as_bytes(array)
     return flat.reshape(array.shape)
 
 
 def graph_message(text: str) -> str:
-    """Return what an op said, without where the model's Python code stood when it was traced."""
+    """Return what an op said, without where in the graph it stands."""
     said = text.split("\n\t [[")[0].split(" [Op:")[0].strip()
     if said.startswith("Graph execution error"):
         said = said.splitlines()[-1]

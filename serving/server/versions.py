@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+Fingerprint = tuple[tuple[str, int, int], ...]
+"""Name, size and time of each file of a folder."""
 
 
 class VersionFolder(NamedTuple):
@@ -16,15 +20,26 @@ class VersionFolder(NamedTuple):
 def version_folders(base_path: Path) -> list[VersionFolder]:
     """Return the version folders, the newest first; none if the base path does not exist."""
     try:
-        children = sorted(base_path.iterdir())
+        return scan(base_path)
     except OSError:
         return []
-    found = [
-        VersionFolder(int(child.name), child)
-        for child in children
+
+
+def scan(base_path: Path) -> list[VersionFolder]:
+    """Return the version folders, the newest first.
+
+    Of two folders that stand for one number, "1" and "001", the one with fewer zeros counts.
+
+    Raises:
+        OSError: The base path does not exist, or cannot be read.
+    """
+    found = {
+        int(child.name): child
+        for child in sorted(base_path.iterdir())
         if child.name.isascii() and child.name.isdigit() and child.is_dir()
-    ]
-    return sorted(found, key=lambda version: version.number, reverse=True)
+    }
+    numbers = sorted((number for number in found if number < 2**63), reverse=True)
+    return [VersionFolder(number, found[number]) for number in numbers]
 
 
 def latest_version(base_path: Path) -> VersionFolder | None:
@@ -32,8 +47,24 @@ def latest_version(base_path: Path) -> VersionFolder | None:
     return next(iter(version_folders(base_path)), None)
 
 
-def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Return name, size and time of each file: it changes while a folder is being copied."""
+def served(policy: Any, numbers: Iterable[int]) -> set[int]:
+    """Return the versions that a policy takes of those that are there.
+
+    Args:
+        policy: The ServableVersionPolicy message of a model; an empty one takes the newest.
+        numbers: The versions that are there.
+    """
+    there = sorted(numbers, reverse=True)
+    kind = policy.WhichOneof("policy_choice")
+    if kind == "all":
+        return set(there)
+    if kind == "specific":
+        return set(policy.specific.versions) & set(there)
+    return set(there[: policy.latest.num_versions or 1])
+
+
+def fingerprint(folder: Path) -> Fingerprint:
+    """Return what changes while a folder is being copied."""
     files = []
     for path in sorted(folder.rglob("*")):
         try:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import results
 from benchmarks.quality import digest, make_record, summarise
-from recipes.run import environment
+from zoo.environment import environment
 
 MARKERS = "# Title\n<!-- results: begin -->\nold\n<!-- results: end -->\nrest\n"
 

@@ -9,6 +9,8 @@ import pytest
 
 from serving.client import Client
 from serving.server import RunningServer, launch
+from serving.server.core import ServerCore
+from tests.serving.configurations import model_config
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +21,16 @@ def toy_base_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base_path = tmp_path_factory.mktemp("toy")
     models.save(base_path / "1")
     return base_path
+
+
+@pytest.fixture(scope="session")
+def toy_core(toy_base_path: Path) -> ServerCore:
+    """The toy model in this process, as both interfaces of a server ask it."""
+    from serving.server.servable import Servable
+
+    core = ServerCore(lambda name, folder: Servable(folder, name=name))
+    core.reload(model_config({"toy": toy_base_path}))
+    return core
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 import threading
+import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
+import grpc
 import numpy as np
 import pytest
 
 from serving import errors
-from serving.client import Call, Client, MockTransport, Signature, TensorSpec
+from serving.async_client import AsyncClient
+from serving.client import (
+    Call,
+    Client,
+    MockTransport,
+    Retries,
+    Signature,
+    TensorSpec,
+    VersionStatus,
+)
+from serving.protocol import messages
+
+ONCE = Retries(attempts=1)
+AT_ONCE = Retries(first_pause=0.0)
 
 TEXT = Signature(
     {"text": TensorSpec.of("object", None)},
@@ -211,6 +230,8 @@ class OtherServer(BaseHTTPRequestHandler):
         (200, b"{}", errors.ServerFault, "answered 200 and no 'model_version_status': '{}'"),
         (200, b"<html>", errors.ServerFault, "answered 200 and no"),
         (404, b"not here", errors.NotFound, "answered 404 and no"),
+        (200, b'{"model_version_status": [{}]}', errors.ServerFault, "a malformed 'model_version_"),
+        (200, b'{"model_version_status": 3}', errors.ServerFault, "a malformed 'model_version_"),
         (502, b"", errors.ServerFault, "answered 502 and no"),
         (503, b'{"error": "warming up"}', errors.Unreachable, "^warming up$"),
     ],
@@ -221,8 +242,111 @@ def test_other_servers(status: int, body: bytes, kind: type[Exception], message:
         answering = threading.Thread(target=server.handle_request)
         answering.start()
         with (
-            Client.rest(f"http://127.0.0.1:{server.server_port}") as client,
+            Client.rest(f"http://127.0.0.1:{server.server_port}", retries=ONCE) as client,
             pytest.raises(kind, match=message),
         ):
             client.status()
         answering.join()
+
+
+def test_a_server_that_drips_does_not_outlast_the_timeout() -> None:
+    class Dripping(OtherServer):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(1000):
+                    self.wfile.write(b" ")
+                    time.sleep(0.02)
+
+    with HTTPServer(("127.0.0.1", 0), Dripping) as server:
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with Client.rest(url, timeout=0.2) as client, pytest.raises(errors.TimedOut):
+            client.status()
+        answering.join()
+
+
+def test_what_comes_back_is_asked_again() -> None:
+    left = [errors.Unreachable("not yet")] * 3
+
+    def handler(call: Call) -> dict[str, np.ndarray]:
+        if left:
+            raise left.pop()
+        return {"label": np.array([b"a"], object)}
+
+    transport = MockTransport(handler, {"serving_default": TEXT})
+    assert Client(transport, retries=AT_ONCE).predict(["a"])["label"].tolist() == ["a"]
+    assert not left
+
+
+def test_many_threads_share_one_client() -> None:
+    def handler(call: Call) -> dict[str, np.ndarray]:
+        return {"label": call.inputs["text"]}
+
+    shared = client(handler)
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda number: shared.predict([str(number)])["label"][0], range(200))
+        assert list(answers) == [str(number) for number in range(200)]
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def test_a_server_that_comes_late_is_found() -> None:
+    port = free_port()
+    response = messages.GetModelStatusResponse()
+    response.model_version_status.add(version=1, state=30)
+    handler = grpc.unary_unary_rpc_method_handler(lambda *_: response.SerializeToString())
+    _, service, method = messages.GET_MODEL_STATUS.split("/")
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(service, {method: handler}),)
+    )
+
+    def start() -> None:
+        server.add_insecure_port(f"127.0.0.1:{port}")
+        server.start()
+
+    later = threading.Timer(0.5, start)
+    later.start()
+    patient = Retries(attempts=1000, longest_pause=0.2)
+    with Client.grpc(f"127.0.0.1:{port}", retries=patient) as client:
+        assert client.status() == [VersionStatus(1, "AVAILABLE")]
+    later.join()
+    server.stop(None).wait()
+
+
+def test_calls_share_a_connection() -> None:
+    connections: list[object] = []
+
+    class Counting(OtherServer):
+        protocol_version = "HTTP/1.1"
+        body = b'{"model_version_status": []}'
+
+        def setup(self) -> None:
+            super().setup()
+            connections.append(self.client_address)
+
+    async def ask(url: str) -> None:
+        async with AsyncClient.rest(url) as client:
+            for _ in range(3):
+                await client.status()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Counting) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with Client.rest(url) as client:
+            for _ in range(3):
+                client.status()
+        assert len(connections) == 1
+        asyncio.run(ask(url))
+        assert len(connections) == 2
+        server.shutdown()
+        thread.join()

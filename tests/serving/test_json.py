@@ -18,7 +18,7 @@ BOTH = {"x": TensorSpec.of("float32", None), "s": TensorSpec.of("object", None)}
 
 def read(body: str | bytes, specs: dict[str, TensorSpec]) -> dict[str, np.ndarray]:
     """Return the tensors of a request."""
-    document = json_requests.parse(body.encode() if isinstance(body, str) else body)
+    document = json_requests.document(body.encode() if isinstance(body, str) else body)
     return json_requests.read_inputs(document, specs, "serving_default")[0]
 
 

@@ -141,7 +141,7 @@ def test_timeouts(transport: str, toy_server: RunningServer) -> None:
         "rest": (Client.rest, toy_server.rest_url),
         "grpc": (Client.grpc, toy_server.grpc_address),
     }[transport]
-    with make(address, "toy") as patient, make(address, "toy", timeout=0.05) as hasty:
-        hasty._signatures = patient.metadata()
+    with make(address, "toy") as client:
+        client.metadata()
         with pytest.raises(errors.TimedOut):
-            hasty.predict(300_000, signature="spin")
+            client.predict(300_000, signature="spin", timeout=0.05)

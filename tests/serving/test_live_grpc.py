@@ -12,9 +12,12 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from serving.server import RunningServer
@@ -81,6 +84,11 @@ def malformed() -> predict_pb2.PredictRequest:
             "NOT_FOUND",
             "Servable not found for request: Specific(toy, 5)",
         ),
+        (
+            predict_pb2.PredictRequest(model_spec={"name": "toy", "version_label": "best"}),
+            "INVALID_ARGUMENT",
+            "Unrecognized servable version label: best",
+        ),
         (without_model(predict_request()), "INVALID_ARGUMENT", "Missing ModelSpec"),
         (
             predict_pb2.PredictRequest(model_spec={"signature_name": "half"}),
@@ -116,11 +124,6 @@ def malformed() -> predict_pb2.PredictRequest:
             "INVALID_ARGUMENT",
             "Expects arg[0] to be float but string is provided",
         ),
-        (
-            predict_request(x=[[1.0]]),
-            "INVALID_ARGUMENT",
-            "input 'x' must have the shape [-1], but [1,1] was sent",
-        ),
         (malformed(), "INVALID_ARGUMENT", "tensor parsing error: x"),
         (
             predict_request("pick", index=[-1]),
@@ -152,11 +155,41 @@ def test_official_output_filter_errors(channel: grpc.Channel) -> None:
         assert caught.value.details() == message
 
 
-def test_methods_that_are_not_there(channel: grpc.Channel) -> None:
-    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+@pytest.mark.parametrize(
+    ("name", "request_", "message"),
+    [
+        (
+            "Classify",
+            classification_pb2.ClassificationRequest(model_spec={"name": "toy"}),
+            "Expected one or two output Tensors, found 6",
+        ),
+        (
+            "Regress",
+            regression_pb2.RegressionRequest(model_spec={"name": "toy"}),
+            "Expected one output Tensor.",
+        ),
+        (
+            "MultiInference",
+            inference_pb2.MultiInferenceRequest(),
+            "ModelSpec has no name specified.",
+        ),
+        (
+            "HandleReloadConfigRequest",
+            model_management_pb2.ReloadConfigRequest(),
+            "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+            "Only ModelConfigList is currently supported",
+        ),
+    ],
+)
+def test_every_other_method_is_there(
+    channel: grpc.Channel, name: str, request_: Any, message: str
+) -> None:
+    prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    stub = model_service_pb2_grpc.ModelServiceStub(channel)
     with pytest.raises(grpc.RpcError) as caught:
-        stub.Classify(classification_pb2.ClassificationRequest())
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        getattr(prediction if hasattr(prediction, name) else stub, name)(request_)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == message
 
 
 def test_metadata_errors(channel: grpc.Channel) -> None:

@@ -127,13 +127,6 @@ def test_metadata_over_rest(http: httpx.Client) -> None:
         (
             "POST",
             "/v1/models/toy:predict",
-            {"instances": [["a"]]},
-            400,
-            "input 'text' must have the shape [-1], but [1,1] was sent",
-        ),
-        (
-            "POST",
-            "/v1/models/toy:predict",
             {"signature_name": "pick", "instances": [3]},
             400,
             "indices[0] = 3 is not in [0, 3)",
@@ -145,7 +138,13 @@ def test_metadata_over_rest(http: httpx.Client) -> None:
             400,
             None,
         ),
-        ("POST", "/v1/models/toy:classify", {}, 501, "Method classify is not implemented"),
+        (
+            "POST",
+            "/v1/models/toy:classify",
+            {"examples": []},
+            400,
+            None,
+        ),
         ("POST", "/v1/models/toy", {}, 400, "Malformed request: POST /v1/models/toy"),
         ("PUT", "/v1/models/toy", {}, 400, "Malformed request: PUT /v1/models/toy"),
         ("GET", "/v1/models", None, 400, "Missing model name in request."),
@@ -189,10 +188,9 @@ def test_paths_outside_of_the_interface(http: httpx.Client) -> None:
 
 
 def test_scalar_outputs_have_no_rows(http: httpx.Client) -> None:
-    body = {"signature_name": "scale", "instances": [{"x": [1, 2], "factor": 1}]}
+    body = {"signature_name": "spin", "instances": [1]}
     response = http.post("/v1/models/toy:predict", json=body)
-    assert response.status_code == 400
-    assert response.json()["error"] == "input 'factor' must have the shape [], but [1] was sent"
+    assert response.status_code == 400, response.text
 
 
 def test_answers_are_not_held_back() -> None:

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 from typing import Any
-
-import pytest
-from tensorflow_serving.apis import predict_pb2
 
 from serving import errors
 from serving.server.core import ServerCore
-from serving.server.grpc_api import PredictionService
-from serving.server.lifecycle import ModelVersions
+from serving.server.grpc_api import SERVICES, answer
 from serving.server.rest_api import RestApi
 from tests.serving.official import predict_request
 
 ROUNDS = 1500
-
-
-@pytest.fixture(scope="module")
-def core(toy_base_path: Path) -> ServerCore:
-    """The toy model in this process."""
-    core = ServerCore({"toy": ModelVersions("toy", toy_base_path)})
-    core.refresh()
-    return core
 
 
 def mutated(content: bytes, chance: random.Random) -> bytes:
@@ -56,8 +43,8 @@ def documents() -> list[bytes]:
     return [json.dumps(body, ensure_ascii=False).encode() for body in bodies]
 
 
-def test_json(core: ServerCore) -> None:
-    chance, api = random.Random(0), RestApi(core)
+def test_json(toy_core: ServerCore) -> None:
+    chance, api = random.Random(0), RestApi(toy_core)
     statuses = set()
     for _ in range(ROUNDS):
         body = mutated(chance.choice(documents()), chance)
@@ -68,8 +55,8 @@ def test_json(core: ServerCore) -> None:
     assert {200, 400} <= statuses
 
 
-def test_paths(core: ServerCore) -> None:
-    chance, api = random.Random(0), RestApi(core)
+def test_paths(toy_core: ServerCore) -> None:
+    chance, api = random.Random(0), RestApi(toy_core)
     paths = [b"/v1/models/toy", b"/v1/models/toy/versions/1/metadata", b"/v1/models/toy:predict"]
     for _ in range(ROUNDS):
         path = mutated(chance.choice(paths), chance).decode("latin-1")
@@ -78,8 +65,8 @@ def test_paths(core: ServerCore) -> None:
             assert status < 500, (path, text)
 
 
-def test_protobuf(core: ServerCore) -> None:
-    chance, service = random.Random(0), PredictionService(core)
+def test_protobuf(toy_core: ServerCore) -> None:
+    chance, method = random.Random(0), SERVICES["tensorflow.serving.PredictionService"]["Predict"]
     requests = [
         predict_request("", text=["a", "long enough"]),
         predict_request(x=[1.0, 2.0]),
@@ -89,11 +76,7 @@ def test_protobuf(core: ServerCore) -> None:
     for _ in range(ROUNDS):
         content = mutated(chance.choice(requests).SerializeToString(), chance)
         try:
-            request = predict_pb2.PredictRequest.FromString(content)
-        except Exception:  # gRPC refuses it before the service sees it
-            continue
-        try:
-            service._predict(request)
+            answer(toy_core, "Predict", method, content)
             answered += 1
         except errors.RequestRefused as error:
             errors.message_of(error)

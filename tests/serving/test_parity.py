@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 
 from serving.__main__ import main
-from serving.client import Call, Client, MockTransport, Signature, TensorSpec
+from serving.client import Call, Client, MockTransport, Signature, TensorSpec, VersionStatus
 from serving.errors import Unreachable
-from serving.parity import FILE, Probes, ask_all, check, latest_version
+from serving.parity import FILE, Batching, Probes, ask_all, latest_version, serve_alone
 from zoo.errors import DataError, ParityError
 
 
@@ -30,18 +31,48 @@ def test_the_probe_rows_hold_edges_and_real_rows(probes: Probes) -> None:
     assert np.sum(status == b"") > 60
 
 
-def test_every_transport_and_batch_size_agrees(tiny_export: Path) -> None:
-    findings = list(check(tiny_export))
-    assert [(finding.transport, finding.batch_size) for finding in findings] == [
-        (transport, size) for transport in ("in process", "REST", "gRPC") for size in (1, 7, 64)
+def test_every_transport_and_batch_size_agrees(
+    tiny_export: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["parity", str(tiny_export.parent)]) == 0
+    *findings, verdict = capsys.readouterr().out.splitlines()
+    told = [re.match(r"(.+?)  +batches of +(\d+): ", line) for line in findings]
+    assert [match and match.groups() for match in told] == [
+        (transport, size)
+        for transport in ("in process", "REST", "gRPC", "REST batched", "gRPC batched")
+        for size in ("1", "7", "64")
     ]
-    assert max(finding.difference for finding in findings) <= 1e-5
+    assert verdict.startswith("parity: ok, largest difference ")
 
 
-def test_a_copy_under_any_name_is_asked_alone(tiny_export: Path, tmp_path: Path) -> None:
+def test_a_copy_under_any_name_is_served_alone(tiny_export: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(tiny_export, tmp_path / "models" / "copy")
     (tmp_path / "models" / "9").mkdir()
-    assert len(list(check(copy))) == 9
+    with serve_alone(copy, "any") as server, Client.grpc(server.grpc_address, "any") as client:
+        assert client.status() == [VersionStatus(1, "AVAILABLE")]
+
+
+def test_batching_is_written_as_the_server_reads_it(tmp_path: Path) -> None:
+    on, file = Batching(rows=32, wait_micros=2000).flags(tmp_path)
+    assert on == "--enable_batching=true"
+    name, _, path = file.partition("=")
+    assert name == "--batching_parameters_file"
+    assert Path(path).read_text() == (
+        "max_batch_size { value: 32 }\nbatch_timeout_micros { value: 2000 }\n"
+    )
+
+
+def test_calls_at_once_are_compared_one_by_one(probes: Probes) -> None:
+    def answer(call: Call) -> dict[str, np.ndarray]:
+        (wanted,) = call.inputs.values()
+        (known,) = probes.rows.values()
+        chosen = [known.tolist().index(row) for row in wanted]
+        return {name: values[chosen] for name, values in probes.answers.items()}
+
+    inputs = {name: TensorSpec.of("object", None) for name in probes.inputs}
+    transport = MockTransport(answer, {"serving_default": Signature(inputs, {})})
+    finding = ask_all(probes, "mock", Client(transport, "tiny"), 7, at_once=8)
+    assert (finding.calls, finding.difference) == (-(-len(probes) // 7), 0.0)
 
 
 def test_every_row_is_asked_once_per_batch_size(probes: Probes) -> None:
@@ -83,13 +114,6 @@ def test_a_missing_output_is_named(probes: Probes) -> None:
     answers = {name: values for name, values in probes.answers.items() if name != "label"}
     with pytest.raises(ParityError, match="output 'label' is missing"):
         probes.difference(np.arange(len(probes)), answers)
-
-
-def test_the_command_prints_the_verdict(
-    tiny_export: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["parity", str(tiny_export.parent)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("parity: ok, largest difference ")
 
 
 def test_the_command_fails_loudly_when_an_answer_differs(

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,9 @@ import pytest
 from serving import errors
 from serving.client import Client
 from serving.server import launch
+from tests.serving.fakes import wait_until
 
 DEADLINE = 60.0
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    """Wait until a condition holds; fail if it takes far too long."""
-    deadline = time.monotonic() + DEADLINE
-    while not true():
-        assert time.monotonic() < deadline, "the condition never came to hold"
-        time.sleep(0.05)
 
 
 def half(client: Client) -> float:

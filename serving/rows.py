@@ -1,0 +1,167 @@
+"""Rows between the shell and a model: words and files to inputs, answers to lines of JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.protocol.rest import text_or_base64
+from serving.values import TensorSpec
+from zoo.errors import DataError
+
+TABLE, LINES = ".csv", ".txt"
+SUFFIXES = (TABLE, LINES, ".wav", ".flac", ".mp3", ".ogg", ".png", ".jpg", ".jpeg", ".gif", ".bmp")
+"""Endings by which a single word is known to mean a file, even if there is none."""
+
+Rows = dict[str, list[Any]]
+"""The rows of each input; all of the same number."""
+
+
+def read_rows(words: Sequence[str], inputs: Mapping[str, TensorSpec]) -> Rows:
+    """Return the rows that the words of a command line stand for, one after the other.
+
+    A word is the text of one row, or the name of a file:
+        table.csv   a row per line, if the header names every input; else numbers: an input
+                    [batch, columns] gets a row per line, or one of them all if there is a
+                    single column; an input [batch, lines, columns] gets one row
+        lines.txt   a row per line, for an input of strings
+        another     its bytes as one row, for an input of strings
+
+    Args:
+        words: As they were typed.
+        inputs: What the signature takes.
+
+    Raises:
+        DataError: A word or a file does not fit the inputs.
+    """
+    parts = [_rows(word, inputs) for word in words]
+    return {name: [row for part in parts for row in part[name]] for name in inputs}
+
+
+def json_lines(answer: Mapping[str, np.ndarray], count: int) -> Iterator[str]:
+    """Yield a JSON object per row of an answer; one for all if an output is not by row."""
+    if any(values.shape[:1] != (count,) for values in answer.values()):
+        yield _json({name: _plain(values) for name, values in answer.items()})
+        return
+    for index in range(count):
+        yield _json({name: _plain(values[index]) for name, values in answer.items()})
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    """Return arrays as nested lists, and bytes that are no text as {"b64": ...}."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return text_or_base64(value) if isinstance(value, str | bytes) else value
+
+
+def _rows(word: str, inputs: Mapping[str, TensorSpec]) -> Rows:
+    """Return the rows of one word."""
+    suffix = Path(word).suffix.lower()
+    is_file = os.path.isfile(word)
+    if not is_file and suffix in SUFFIXES and not word.split()[1:]:
+        raise DataError(f"there is no file '{word}'")
+    if is_file and suffix == TABLE:
+        table = _table(word)
+        if table and set(inputs) <= set(table[0]):
+            return _by_column(word, table, inputs)
+    name, spec = _only(inputs)
+    if spec.dtype == object:
+        return {name: _strings(word, suffix) if is_file else [word]}
+    if suffix != TABLE:
+        raise DataError(f"input '{name}' takes {spec.type_name}: give a {TABLE} file, not '{word}'")
+    return {name: _numeric(word, table, spec)}
+
+
+def _only(inputs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpec]:
+    """Return the only input."""
+    if len(inputs) != 1:
+        names = ", ".join(inputs)
+        raise DataError(f"the signature takes {names}: give a {TABLE} file whose header names them")
+    return next(iter(inputs.items()))
+
+
+def _strings(file: str, suffix: str) -> list[str | bytes]:
+    """Return the lines of a text file, or the bytes of another one."""
+    content = _read(file)
+    return list(content.splitlines()) if suffix == LINES else [content]
+
+
+def _read(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read '{file}': {error.strerror}") from error
+
+
+def _table(file: str) -> list[list[str]]:
+    """Return the cells of a table, without empty lines."""
+    try:
+        lines = _read(file).decode("utf-8-sig").splitlines()
+        return [[cell.strip() for cell in row] for row in csv.reader(lines) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"'{file}' is not a table in UTF-8: {error}") from error
+
+
+def _by_column(file: str, table: list[list[str]], inputs: Mapping[str, TensorSpec]) -> Rows:
+    """Return the columns that the header names, a value per row."""
+    header, *body = table
+    for number, row in enumerate(body, 2):
+        if len(row) != len(header):
+            raise DataError(f"row {number} of '{file}' has {len(row)} cells, not {len(header)}")
+    places = {name: header.index(name) for name in inputs}
+    return {
+        name: [row[place] for row in body]
+        if inputs[name].dtype == object
+        else list(_numbers(file, [[row[place]] for row in body], inputs[name])[:, 0])
+        for name, place in places.items()
+    }
+
+
+def _numeric(file: str, table: list[list[str]], spec: TensorSpec) -> list[Any]:
+    """Return a table of numbers as rows of the input's shape."""
+    if table and not _is_number(table[0][0]):
+        table = table[1:]  # the header
+    numbers = _numbers(file, table, spec)
+    axes = len(spec.shape or (None, None))
+    if axes == 3:
+        return [numbers]
+    single = numbers.shape[1] == 1
+    if axes == 2:
+        as_series = single and (spec.shape is None or spec.shape[1] != 1)
+        return [numbers[:, 0]] if as_series else list(numbers)
+    if axes == 1 and single:
+        return list(numbers[:, 0])
+    raise DataError(
+        f"'{file}' has {numbers.shape[1]} columns, which do not fit an input with {axes} axes"
+    )
+
+
+def _numbers(file: str, table: list[list[str]], spec: TensorSpec) -> np.ndarray:
+    """Return cells as an array of the input's type."""
+    if len({len(row) for row in table}) != 1:
+        raise DataError(f"the rows of '{file}' must all have as many cells, and there must be some")
+    kind = np.int64 if spec.dtype.kind in "iu" else np.float64
+    try:
+        return np.array(table).astype(kind)
+    except ValueError as error:
+        raise DataError(f"'{file}' holds what is no {spec.type_name}: {error}") from error
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
