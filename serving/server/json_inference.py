@@ -68,7 +68,8 @@ def _example(value: Any) -> bytes:
         raise InvalidArgument(f"Example must be JSON object but got JSON {json_type(value)}")
     example = example_pb2.Example()
     for name, content in value.items():
-        feature = example.features.feature[name]
+        # A name must be valid text here; no model asks for one that is not.
+        feature = example.features.feature[encoded(name).decode(errors="replace")]
         for item in content if isinstance(content, list) else [content]:
             _add(feature, name, item)
     return example.SerializeToString()
