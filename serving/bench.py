@@ -36,6 +36,9 @@ SECONDS = 10.0
 BATCHING = Batching(rows=32, wait_micros=2000)
 """What "batching on" means, unless the server is somebody else's."""
 
+EXTREME = 10
+"""How much larger than the middle row a row is that does not count as ordinary."""
+
 WARM_UP = 0.2
 """Part of a load's seconds that it runs for before anything is counted."""
 
@@ -151,11 +154,25 @@ def _request(transport: str, target: str, call: Call) -> bytes:
 
 
 def rows_of(probes: Probes) -> list[dict[str, np.ndarray]]:
-    """Return the probe rows one by one, as the inputs of a call each."""
-    return [
+    """Return the ordinary probe rows one by one, as the inputs of a call each.
+
+    Left out are those that the model refuses, and those that are `EXTREME` times as large as
+    the middle one: they are probes of correctness, and one of them slows its whole batch down.
+    """
+    status = probes.answers.get("status", np.full(len(probes), ""))
+    rows = [
         {name: values[index : index + 1] for name, values in probes.rows.items()}
         for index in range(len(probes))
+        if not status[index]
     ]
+    sizes = [sum(map(_size, row.values())) for row in rows]
+    middle = statistics.median(sizes)
+    return [row for row, size in zip(rows, sizes, strict=True) if size <= EXTREME * middle]
+
+
+def _size(array: np.ndarray) -> int:
+    """Return the bytes of numbers, the characters or bytes of text."""
+    return sum(map(len, array.flat)) if array.dtype.kind in "OSU" else array.nbytes
 
 
 @dataclass(frozen=True)

@@ -131,12 +131,16 @@ class Finding:
     difference: float
 
 
+LONGEST_CALL = 1024
+"""Rows that a call may have where calls are put together."""
+
+
 @dataclass(frozen=True)
 class Batching:
     """How the server is to make batches of the calls that come at once.
 
     Attributes:
-        rows: Rows of a batch at most.
+        rows: Rows of a batch at most; a call of more is spread over several.
         wait_micros: Microseconds that a batch waits for more rows.
     """
 
@@ -145,7 +149,12 @@ class Batching:
 
     def flags(self, folder: Path) -> list[str]:
         """Return the flags of the server, whose parameters are written into a folder."""
-        values = {"max_batch_size": self.rows, "batch_timeout_micros": self.wait_micros}
+        values = {
+            "max_batch_size": max(self.rows, LONGEST_CALL),
+            "enable_large_batch_splitting": "true",
+            "max_execution_batch_size": self.rows,
+            "batch_timeout_micros": self.wait_micros,
+        }
         lines = "".join(f"{name} {{ value: {value} }}\n" for name, value in values.items())
         file = folder / "batching.config"
         file.write_text(lines, encoding="ascii")

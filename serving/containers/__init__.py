@@ -21,7 +21,7 @@ from importlib import resources
 from typing import Any
 
 from serving.containers.dashboard import DATASOURCE, dashboard
-from serving.parity import Batching
+from serving.parity import LONGEST_CALL, Batching
 
 BASE_IMAGE = "tensorflow/serving:2.20.0"
 PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
@@ -44,8 +44,6 @@ DRAIN_SECONDS = 15
 CONNECTION_MINUTES = 5
 """Minutes after which a gRPC client is asked to connect anew."""
 
-CALL_ROWS = 1024
-"""Rows of the largest call that is taken."""
 
 ENQUEUED_BATCHES = 100
 """Batches that wait at most, ten times what the server would take by itself."""
@@ -167,7 +165,7 @@ def _values(contents: Contents) -> dict[str, Any]:
         "poll_seconds": POLL_SECONDS,
         "drain_seconds": DRAIN_SECONDS,
         "connection_minutes": CONNECTION_MINUTES,
-        "call_rows": CALL_ROWS,
+        "call_rows": LONGEST_CALL,
         "enqueued_batches": ENQUEUED_BATCHES,
     }
 

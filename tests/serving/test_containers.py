@@ -16,7 +16,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from serving import containers
 from serving.containers import BATCHING_FILE, Contents, flags, render
-from serving.parity import Batching
+from serving.parity import LONGEST_CALL, Batching
 from serving.server import configs
 from serving.server import flags as server_flags
 from tests.serving.rendered import CANARY, PLAIN, UNBATCHED, Rendered, every_bundle
@@ -81,7 +81,7 @@ class TestConfig:
             assert found.largest_batch == chosen.rows
             assert found.batch_timeout_micros == chosen.wait_micros
             assert found.pad_variable_length_inputs == bundle.contents.pads
-            assert found.max_batch_size == containers.CALL_ROWS
+            assert found.max_batch_size == LONGEST_CALL
 
     def test_metrics_are_where_they_are_looked_for(self, bundle: Rendered, tmp_path: Path):
         path = configs.metrics_path(bundle.write(tmp_path) / containers.MONITORING_FILE)
@@ -89,7 +89,7 @@ class TestConfig:
 
 
 def test_a_batch_may_be_larger_than_a_call_usually_may(tmp_path: Path) -> None:
-    large = Batching(2 * containers.CALL_ROWS, 0)
+    large = Batching(2 * LONGEST_CALL, 0)
     file = tmp_path / "batching.config"
     file.write_text(render(Contents("a", (1,), large, False, 0))[BATCHING_FILE])
     found = configs.batching_parameters(file)

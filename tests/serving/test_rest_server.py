@@ -132,8 +132,9 @@ def test_times_are_counted_in_microseconds(toy_core: ServerCore) -> None:
 
 def test_an_answer_that_takes_too_long_is_not_waited_for(toy_core: ServerCore) -> None:
     class Slow:
-        def status(self, _: Any) -> None:
+        def status(self, _: Any) -> list[Any]:
             time.sleep(0.5)
+            return []
 
     response = ask(Slow(), "GET", "/v1/models/toy", server={"timeout_ms": 50})
     assert response.status_code == 504
