@@ -27,6 +27,7 @@ from serving.parity import Probes, serve_alone
 from serving.protocol import rest
 from serving.server import RunningServer
 from serving.values import Call, ModelRef, Signature
+from zoo.ports import Ports
 
 TEXTS = [{"text": np.array([text], object)} for text in ("a", "a long text ✓", "", b"\xff")]
 
@@ -192,7 +193,7 @@ class TestCommand:
         ]
         assert {each["batching"] for each in record["loads"]} == {None}
         assert {each["errors"] for each in record["loads"]} == {0}
-        assert record["rows"] == len(Probes.read(tiny_export))
+        assert record["rows"] == len(bench.rows_of(Probes.read(tiny_export)))
         assert record["in_turn"]["calls"] > 0
         assert record["summary"]["grpc_overhead_ms"] is not None
         assert record["summary"]["batching_gain_32"] is None
@@ -253,3 +254,10 @@ class TestCommand:
             assert main(["bench", *words]) == code
             assert message in capsys.readouterr().err
         assert not list(tmp_path.iterdir())
+
+
+def test_a_load_is_made_of_ordinary_rows():
+    texts = np.array(["good", "", "a" * 39, "a" * 41, "fine", "fair"], object)
+    status = np.array(["", "text is empty", "", "", "", ""], object)
+    probes = Probes(Ports(), Ports(), {"text": texts}, {"status": status})
+    assert [row["text"][0] for row in bench.rows_of(probes)] == ["good", "a" * 39, "fine", "fair"]

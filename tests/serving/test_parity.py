@@ -14,6 +14,7 @@ from serving.__main__ import main
 from serving.client import Call, Client, MockTransport, Signature, TensorSpec, VersionStatus
 from serving.errors import Unreachable
 from serving.parity import FILE, Batching, Probes, ask_all, latest_version, serve_alone
+from serving.server import configs
 from zoo.errors import DataError, ParityError
 
 
@@ -57,9 +58,10 @@ def test_batching_is_written_as_the_server_reads_it(tmp_path: Path) -> None:
     assert on == "--enable_batching=true"
     name, _, path = file.partition("=")
     assert name == "--batching_parameters_file"
-    assert Path(path).read_text() == (
-        "max_batch_size { value: 32 }\nbatch_timeout_micros { value: 2000 }\n"
-    )
+    found = configs.batching_parameters(Path(path))
+    assert found.max_execution_batch_size == 32
+    assert found.batch_timeout_micros == 2000
+    assert found.enable_large_batch_splitting and found.max_batch_size >= 1000
 
 
 def test_calls_at_once_are_compared_one_by_one(probes: Probes) -> None:
