@@ -25,7 +25,7 @@ from serving.client import Client
 from serving.config_text import with_label
 from serving.errors import RequestRefused, TimedOut
 from serving.protocol import messages, rpc
-from serving.server.versions import version_folders
+from serving.server.versions import served, version_folders
 from serving.transports import GrpcTransport
 from serving.values import ModelRef
 from zoo.errors import DataError, UnknownNameError
@@ -184,10 +184,10 @@ def _entry(settings: Any, model: str) -> Any:
 def _require_version(entry: Any, version: int, target: str | None) -> None:
     """Refuse a version that is not there, or that the version policy leaves out."""
     there = [each.number for each in version_folders(Path(entry.base_path))]
-    served = _served(entry.model_version_policy, there)
+    taken = served(entry.model_version_policy, there)
     if not there and target:  # the server may see folders that this machine does not
         there = _available(entry.name, target)
-        served = set(there)
+        taken = set(there)
     if not there:
         raise DataError(f"model '{entry.name}' has no version under '{entry.base_path}'")
     listing = ", ".join(map(str, sorted(there)))
@@ -197,10 +197,10 @@ def _require_version(entry: Any, version: int, target: str | None) -> None:
             f"model '{entry.name}' has no version {version}; the nearest is {near} "
             f"(known: {listing})"
         )
-    if version not in served:
+    if version not in taken:
         raise DataError(
             f"version {version} of model '{entry.name}' is not served: its model_version_policy "
-            f"takes {', '.join(map(str, sorted(served))) or 'none'} of {listing}"
+            f"takes {', '.join(map(str, sorted(taken))) or 'none'} of {listing}"
         )
 
 
@@ -208,16 +208,6 @@ def _available(model: str, target: str) -> list[int]:
     """Return the versions of a model that a running server serves."""
     with Client.grpc(target, model) as client:
         return [each.version for each in client.status() if each.state == "AVAILABLE"]
-
-
-def _served(policy: Any, folders: Sequence[int]) -> set[int]:
-    """Return the versions that a policy takes of those on disk, given the newest first."""
-    kind = policy.WhichOneof("policy_choice")
-    if kind == "all":
-        return set(folders)
-    if kind == "specific":
-        return set(policy.specific.versions) & set(folders)
-    return set(folders[: policy.latest.num_versions or 1])
 
 
 def _change(action: Literal["promote", "rollback"], entry: Any, label: str, version: int) -> Change:

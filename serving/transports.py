@@ -159,6 +159,7 @@ class InProcessTransport:
     """
 
     def __init__(self, saved_model_dir: str | Path) -> None:
+        from serving.server.engine import EngineOptions
         from serving.server.servable import Servable
         from serving.server.versions import latest_version
 
@@ -168,7 +169,7 @@ class InProcessTransport:
             if version is None:
                 raise errors.NotFound(f"'{folder}' holds neither saved_model.pb nor a version")
             folder = version.folder
-        self._servable = Servable(folder)
+        self._servable = Servable(folder, EngineOptions(warm_up=False))
         self._version = int(folder.name) if folder.name.isdigit() else 1
 
     def predict(self, call: Call, timeout: float) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ from typing import Any
 
 from serving.containers.dashboard import DATASOURCE, dashboard
 from serving.parity import LONGEST_CALL, Batching
+from serving.protocol.rest import METRICS_PATH
 
 BASE_IMAGE = "tensorflow/serving:2.20.0"
 PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
@@ -31,7 +32,6 @@ GRPC_PORT, REST_PORT, PROMETHEUS_PORT, GRAFANA_PORT = 8500, 8501, 9090, 3000
 MODELS, CONFIG, HEALTHCHECK = "/models", "/config", "/healthcheck.sh"
 """Where things are in the image; in the bundle they have the same names."""
 
-METRICS_PATH = "/monitoring/prometheus/metrics"
 USER = 10001
 """Number of the user, and of its group, that the server runs as."""
 

@@ -17,6 +17,9 @@ from serving.values import Call, ModelRef, Signature, TensorSpec, VersionStatus,
 
 T = TypeVar("T")
 
+METRICS_PATH = "/monitoring/prometheus/metrics"
+"""Where a server puts its metrics unless it is told another place."""
+
 
 @dataclass(frozen=True)
 class Exchange(Generic[T]):

@@ -16,15 +16,13 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving import errors
 from serving.protocol.notation import Table
+from serving.protocol.rest import METRICS_PATH
 from serving.server import model_list
 from serving.server.engine import BatchingParameters
 from serving.server.flags import Options
 
 if TYPE_CHECKING:
     from serving.server.tls import TlsOptions
-
-METRICS_PATH = "/monitoring/prometheus/metrics"
-"""Where metrics are found unless the file says otherwise."""
 
 PER_MODEL = "batching_params.pbtxt"
 """File of a version folder that says how this version is batched."""

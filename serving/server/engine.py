@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 from serving import errors
 
+CALLS = 64
+"""Calls of an interface that run at once: as many can wait for their batch together."""
+
 
 def cores() -> int:
     """Return how many cores this process may use."""

@@ -32,7 +32,7 @@ class Options:
     grpc_socket_path: str = _flag("", "Unix socket of the gRPC interface, beside the TCP port")
     rest_api_port: int = _flag(8501, "TCP port of the REST interface; 0 takes a free one")
     host: str = _flag("127.0.0.1", "address to listen on; 0.0.0.0 for every interface")
-    rest_api_num_threads: int = _flag(0, "REST calls that run at once; 0 goes by the cores", 0)
+    rest_api_num_threads: int = _flag(0, "REST calls that run at once; 0 for the default", 0)
     rest_api_timeout_in_ms: int = _flag(30000, "milliseconds that a REST call may take", 1)
     rest_api_enable_cors_support: bool = _flag(False, "let web pages of other origins call")
     model_name: str = _flag("default", "name under which the model is served")

@@ -18,11 +18,9 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from serving import errors
 from serving.server.addresses import bind, join
 from serving.server.core import ServerCore
+from serving.server.engine import CALLS
 from serving.server.grpc_api import SERVICES, Method, answer
 from serving.server.tls import TlsOptions, server_credentials
-
-THREADS = 64
-"""Calls that run at once unless told otherwise: as many can wait for their batch together."""
 
 MESSAGE_LIMIT = 1024
 """Bytes of an error's message that are sent, as by the reference."""
@@ -47,7 +45,7 @@ class GrpcOptions:
         host: Address to listen on.
         port: TCP port to listen on; 0 takes a free one.
         socket_path: Unix socket to listen on too; empty for none.
-        max_threads: Calls that run at once, further ones wait; 0 for `THREADS`.
+        max_threads: Calls that run at once, further ones wait; 0 for `CALLS`.
         channel_arguments: gRPC's own settings, "NAME=VALUE,NAME=VALUE".
         health: Whether to answer `grpc.health.v1`.
         tls: Key and certificates; None for connections that are not encrypted.
@@ -70,7 +68,7 @@ class GrpcServer:
     """
 
     def __init__(self, core: ServerCore, options: GrpcOptions) -> None:
-        self._pool = ThreadPoolExecutor(options.max_threads or THREADS, "grpc")
+        self._pool = ThreadPoolExecutor(options.max_threads or CALLS, "grpc")
         arguments = {**_OPTIONS, **channel_arguments(options.channel_arguments)}
         self._server = grpc.server(self._pool, options=tuple(arguments.items()))
         self._health = health.HealthServicer()

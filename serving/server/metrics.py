@@ -15,9 +15,6 @@ from prometheus_client import (
 
 from serving.errors import ServingError, row_of
 
-PATH = "/monitoring/prometheus/metrics"
-"""Where the reference puts the page unless it is told another place."""
-
 _PREFIX = ":tensorflow:serving:"
 _MICROSECONDS = 1e6
 _LATENCY = [10 * 1.8**power for power in range(33)]  # 10 microseconds to 25 minutes
@@ -32,9 +29,8 @@ def _histogram(name: str, meaning: str, labels: tuple[str, ...], buckets: list[f
     return Histogram(_PREFIX + name, meaning, labels, registry=_REGISTRY, buckets=buckets)
 
 
-_REQUESTS = Counter(
-    f"{_PREFIX}request_count", "Requests.", ("model_name", "status"), registry=_REGISTRY
-)
+_COUNT = f"{_PREFIX}request_count"
+_REQUESTS = Counter(_COUNT, "Requests.", ("model_name", "status"), registry=_REGISTRY)
 _REQUEST_LATENCY = _histogram(
     "request_latency",
     "Microseconds that a request takes.",
@@ -115,8 +111,7 @@ def batched(
 def exposition() -> bytes:
     """Return the page that Prometheus reads."""
     # The library ends the name of a counter in "_total", the reference does not.
-    name = _REQUESTS._name.encode()
-    return generate_latest(_REGISTRY).replace(name + b"_total", name)
+    return generate_latest(_REGISTRY).replace(f"{_COUNT}_total".encode(), _COUNT.encode())
 
 
 def _status(error: ServingError | None) -> str:

@@ -20,12 +20,10 @@ from starlette.types import Receive, Scope, Send
 from serving import errors
 from serving.server import metrics
 from serving.server.core import ServerCore
+from serving.server.engine import CALLS
 from serving.server.rest_api import ORIGINS, RestApi, error_text
 
 T = TypeVar("T")
-
-THREADS = 64
-"""Calls that run at once unless told otherwise: enough to wait in a batch together."""
 
 COMPRESSED_FROM = 1024
 """Bytes from which an answer is worth compressing."""
@@ -41,7 +39,7 @@ class RestOptions:
     """How the interface answers.
 
     Attributes:
-        threads: Calls that run at once; 0 for `THREADS`.
+        threads: Calls that run at once; 0 for `CALLS`.
         timeout_ms: Milliseconds for a request to come in, and for its answer to be made.
         cors: Let scripts of other origins in.
         metrics_path: Where the metrics are; None for nowhere.
@@ -88,7 +86,7 @@ class Application:
 
     def __init__(self, core: ServerCore, options: RestOptions) -> None:
         self._api, self._options = RestApi(core), options
-        self._pool = ThreadPoolExecutor(options.threads or THREADS, thread_name_prefix="rest")
+        self._pool = ThreadPoolExecutor(options.threads or CALLS, thread_name_prefix="rest")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -110,7 +110,10 @@ def page(run: Run, *, headline: Summary | None = None, **content: object) -> Pag
     ids=["usual", "one epoch", "NaN", "infinite", "missing", "five panels", "long, odd name"],
 )
 def test_learning_curves_take_any_history(history: list[dict[str, float]]) -> None:
-    drawn(learning_curves(history, best_epoch=1))
+    figure = learning_curves(history, best_epoch=1)
+    drawn(figure)
+    names = {name for row in history for name in row if "validation_" not in name}
+    assert len(figure.axes) == len(names - {"epoch"})
 
 
 def test_learning_curves_show_train_and_validation_in_one_panel() -> None:

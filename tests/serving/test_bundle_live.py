@@ -20,7 +20,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from serving.__main__ import main
 from serving.bundle import Plan, bundle
 from serving.client import Client
-from serving.containers import METRICS_PATH
+from serving.protocol.rest import METRICS_PATH
 from serving.server import RunningServer, launch
 
 

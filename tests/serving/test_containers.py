@@ -17,6 +17,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from serving import containers
 from serving.containers import BATCHING_FILE, Contents, flags, render
 from serving.parity import LONGEST_CALL, Batching
+from serving.protocol.rest import METRICS_PATH
 from serving.server import configs
 from serving.server import flags as server_flags
 from tests.serving.rendered import CANARY, PLAIN, UNBATCHED, Rendered, every_bundle
@@ -85,7 +86,7 @@ class TestConfig:
 
     def test_metrics_are_where_they_are_looked_for(self, bundle: Rendered, tmp_path: Path):
         path = configs.metrics_path(bundle.write(tmp_path) / containers.MONITORING_FILE)
-        assert path == containers.METRICS_PATH == configs.METRICS_PATH
+        assert path == METRICS_PATH
 
 
 def test_a_batch_may_be_larger_than_a_call_usually_may(tmp_path: Path) -> None:

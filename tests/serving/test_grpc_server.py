@@ -21,6 +21,7 @@ from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from serving import errors
 from serving.server import grpc_server
+from serving.server.engine import CALLS
 from serving.server.grpc_server import GrpcOptions, GrpcServer, start
 from serving.server.tls import TlsOptions
 from serving.values import ModelRef, VersionStatus
@@ -314,9 +315,9 @@ class TestCalls:
     def test_many_run_at_once(self):
         core = Statuses()
         core.go_on.clear()
-        with running(core) as server, ThreadPoolExecutor(grpc_server.THREADS) as clients:
+        with running(core) as server, ThreadPoolExecutor(CALLS) as clients:
             with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-                asked = [clients.submit(ask, channel) for _ in range(grpc_server.THREADS)]
+                asked = [clients.submit(ask, channel) for _ in range(CALLS)]
                 for _ in asked:
                     assert core.asked.acquire(timeout=SECONDS)
                 core.go_on.set()

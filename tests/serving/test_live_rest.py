@@ -187,10 +187,11 @@ def test_paths_outside_of_the_interface(http: httpx.Client) -> None:
     assert http.get("/").status_code == 404
 
 
-def test_scalar_outputs_have_no_rows(http: httpx.Client) -> None:
+def test_what_the_graph_says_of_an_input_is_the_answer(http: httpx.Client) -> None:
     body = {"signature_name": "spin", "instances": [1]}
     response = http.post("/v1/models/toy:predict", json=body)
-    assert response.status_code == 400, response.text
+    assert response.status_code == 400
+    assert response.json() == {"error": "The second input must be a scalar, but it has shape [1]"}
 
 
 def test_answers_are_not_held_back() -> None:

@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from serving import containers
 from serving.containers import flags
+from serving.protocol.rest import METRICS_PATH
 from tests.serving.rendered import PLAIN, Rendered, every_bundle
 
 OLDEST = Version("1.30")
@@ -91,7 +92,7 @@ class TestAgreement:
         assert template["metadata"]["annotations"] == {
             "prometheus.io/scrape": "true",
             "prometheus.io/port": str(containers.REST_PORT),
-            "prometheus.io/path": containers.METRICS_PATH,
+            "prometheus.io/path": METRICS_PATH,
         }
 
     def test_pods_end_after_their_calls(self, bundle: Rendered):

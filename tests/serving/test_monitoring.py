@@ -15,6 +15,7 @@ from threading import Thread
 import pytest
 
 from serving import containers
+from serving.protocol.rest import METRICS_PATH
 from tests.serving.rendered import CANARY, PLAIN, Rendered, every_bundle
 
 PROVISIONING = "monitoring/grafana/provisioning"
@@ -74,7 +75,7 @@ class TestCompose:
         (target,) = job["static_configs"][0]["targets"]
         service, _, port = target.partition(":")
         assert f"--rest_api_port={port}" in bundle.entrypoint and service in bundle.services
-        assert job["metrics_path"] == containers.METRICS_PATH
+        assert job["metrics_path"] == METRICS_PATH
 
     def test_grafana_asks_prometheus(self, bundle: Rendered):
         (source,) = bundle.yaml(f"{PROVISIONING}/datasources/prometheus.yaml")["datasources"]

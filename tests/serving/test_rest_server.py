@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from serving.protocol.rest import METRICS_PATH
 from serving.server import metrics
 from serving.server.core import ServerCore
 from serving.server.rest_server import Application, RestOptions
@@ -110,7 +111,7 @@ def test_the_metrics_are_where_they_were_put(toy_core: ServerCore) -> None:
     assert page.headers["content-type"].startswith("text/plain")
     assert _count("request_count", model_name="toy", status="OK") == before + 1
     assert "# TYPE :tensorflow:serving:request_count counter" in page.text.splitlines()
-    assert ask(toy_core, "GET", metrics.PATH, server=server).status_code == 404
+    assert ask(toy_core, "GET", METRICS_PATH, server=server).status_code == 404
 
 
 def _count(name: str, **labels: str) -> float:
