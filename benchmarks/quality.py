@@ -17,7 +17,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def make_record(
         "examples_per_second": summarise([row["examples_per_second"] for row in metrics]),
         "parameters": metrics[0]["parameters"],
         "environment": environment,
-        "files": {str(file.relative_to(ROOT)): digest(file) for file in _sources(recipe)},
+        "files": _read(runs[0] / "sources.json"),
         "log": log.splitlines()[-LOG_LINES:],
     }
 
@@ -93,13 +93,6 @@ def summarise(values: Sequence[Any]) -> Any:
 def digest(file: Path) -> str:
     """Return the sha256 of a file's bytes."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _sources(recipe: str) -> Iterable[Path]:
-    """Yield the files that decide about the score: the library, the recipe and its loop."""
-    yield from sorted((ROOT / "zoo").rglob("*.py"))
-    for name in (recipe, "training", "baselines"):
-        yield ROOT / "recipes" / f"{name}.py"
 
 
 def _train(recipe: str, folder: Path, fields: Sequence[str]) -> str:

@@ -16,7 +16,9 @@ import numpy as np
 import tyro
 
 from recipes import config as configuration
+from recipes.headline import Headline
 from recipes.run import Run, read_config, refuse_other
+from zoo.environment import loaded_sources
 from zoo.errors import ConfigError, DataError, MisuseError
 from zoo.pipeline import Pipeline
 
@@ -24,6 +26,7 @@ C = TypeVar("C")
 R = TypeVar("R", bound="RunOptions")
 
 METRICS = "metrics.json"
+SOURCES = "sources.json"
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class PredictOptions(RunOptions):
     """Answer raw rows with a trained run."""
 
     rows: tyro.conf.Positional[tuple[str, ...]] = ()
-    """The rows, one word each: quote texts that hold spaces."""
+    """The rows, one word each: texts, in quotes if they hold spaces, or files."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def train(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
         _print_sizes(data, pipeline)
         with Run(folder, name, values) as run:
             _train(recipe, config, data, pipeline, run)
-    _print_results(folder)
+    _print_results(folder, recipe.HEADLINE)
 
 
 def _train(recipe: ModuleType, config: Any, data: Any, pipeline: Pipeline, run: Run) -> None:
@@ -102,6 +105,7 @@ def _train(recipe: ModuleType, config: Any, data: Any, pipeline: Pipeline, run: 
         "data": _data_facts(data),
     }
     recipe.report(config, data, run, results, answers)
+    run.write_json(SOURCES, loaded_sources("zoo", "recipes"))
     # Last, since its presence says that the run is finished.
     run.write_json(METRICS, results)
 
@@ -118,14 +122,15 @@ def _print_sizes(data: Any, pipeline: Pipeline) -> None:
     print(f"model: {pipeline.model.count_params():,} parameters", flush=True)
 
 
-def _print_results(folder: Path) -> None:
+def _print_results(folder: Path, headline: Headline) -> None:
     """Print the headline: the test score beside each baseline's."""
     results = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    metric, score = next(iter(results["test"].items()))
-    print(f"test {metric}: {score:.4f}")
+    score = results["test"][headline.metric]
+    print(f"test {headline.metric}: {score:.4f}")
     for name, baseline in results["baselines"].items():
-        verdict = "" if score >= baseline[metric] else "  <- better than the model"
-        print(f"  {name}: {baseline[metric]:.4f}{verdict}")
+        other = baseline[headline.metric]
+        verdict = "  <- better than the model" if headline.is_better(other, score) else ""
+        print(f"  {name}: {other:.4f}{verdict}")
     print(f"run folder: {folder}")
 
 
@@ -146,7 +151,8 @@ def predict(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
     _config_of(options.run_dir, name, recipe)
     pipeline = Pipeline.load(options.run_dir)
     (port,) = pipeline.inputs
-    answers = pipeline.predict({port: np.array(options.rows, dtype=object)})
+    rows = [recipe.read_row(word) for word in options.rows]
+    answers = pipeline.predict({port: np.array(rows, dtype=object)})
     for index, row in enumerate(options.rows):
         answer = {key: _readable(values[index]) for key, values in answers.items()}
         print(json.dumps({port: row, **answer}, ensure_ascii=False))

@@ -4,6 +4,7 @@
     checkpoint.npz     the last state of training         logs/              TensorBoard
     model.keras        the best weights                   pipeline/          rebuilds the pipeline
     metrics.json       quality, baselines, speed          *.png, index.html  for people
+    sources.json       sha256 of the code that ran
 
 A folder belongs to one configuration. The same command on the same folder goes on where
 the last one stopped, and every file is replaced as a whole or not at all.

@@ -23,6 +23,7 @@ import numpy as np
 
 from recipes import baselines as reference
 from recipes.config import require
+from recipes.headline import Headline
 from recipes.report import Answers, Score, classification_page
 from recipes.run import Run
 from zoo import datasets, decoding, layers, metrics, models, preprocessing
@@ -250,6 +251,12 @@ def report(
     classification_page(run, "Sentiment", text, test, results, marks)
 
 
+def read_row(word: str) -> str:
+    """Return the row that a word of the command line stands for: the text itself."""
+    return word
+
+
+HEADLINE = Headline("accuracy")
 SIGNATURES = ("serving_default",)
 
 

@@ -55,8 +55,8 @@ class Trainer:
     Args:
         model: A built Keras model.
         loss: `(model, features, targets, weights) -> scalar`, called in training mode.
-        batches: The training rows; `features` maps a padded batch to the model's inputs.
-        targets: `[rows, ...]`, aligned with the rows of `batches`.
+        batches: The training rows.
+        targets: `[rows, ...]`, aligned with the rows of `batches`; an array or a tree of them.
         validate: Returns metrics of the validation part by name.
         monitor: The metric that decides which epoch is best; larger is better.
         optimizer: A Keras optimizer.
@@ -70,7 +70,7 @@ class Trainer:
         model: keras.Model,
         loss: Callable[..., Any],
         batches: BucketedBatches,
-        targets: np.ndarray,
+        targets: Any,
         validate: Callable[[], Mapping[str, float]],
         monitor: str,
         optimizer: keras.optimizers.Optimizer,
@@ -145,7 +145,8 @@ class Trainer:
         self.run.write_json(HISTORY, state.history)
 
     def _arrays(self, batch: Batch) -> tuple[Any, Any, Any]:
-        return self.batches.pad(batch), self.targets[batch.rows], batch.weights
+        targets = keras.tree.map_structure(lambda values: values[batch.rows], self.targets)
+        return self.batches.pad(batch), targets, batch.weights
 
     def _variables(self) -> list[Any]:
         # `variables`, unlike `weights`, includes the states of the SeedGenerators.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from zoo.pipeline import Endpoint, Pipeline
+from zoo.pipeline import Pipeline
+from zoo.ports import Endpoint
 
 
 def signatures(pipeline: Pipeline) -> dict[str, Callable[..., Any]]:

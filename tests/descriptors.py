@@ -27,6 +27,9 @@ STATES = Port((None, 6), "float32", "one vector per step")
 VECTOR = Port((6,), "float32", "one vector per row")
 FRAMES = Port((None, 4, 5, 2), "float32", "one frame per step")
 MASK = Port((None,), "bool", "True = real step")
+FEATURES = Port((None, 6), "float32", "one vector per frame")
+LENGTH = Port((), "int32", "number of real frames")
+FRAMED = Ports(features=FEATURES, lengths=LENGTH)
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Descriptor:
 
     Attributes:
         make: The class.
-        inputs: Its inputs by name; a free axis is time. A layer takes the first one, and
-            `mask` where it is declared; a model takes them as a dictionary.
+        inputs: Its inputs by name; a free axis is time. A layer takes the first one, with
+            `mask` where it is declared, or a list with `lengths`; a model takes a dictionary.
         output: What it gives.
         arguments: Of the constructor.
         case: Tells rows of one class apart.
@@ -74,8 +77,12 @@ class Descriptor:
             name: keras.Input(port.shape, dtype=port.dtype, name=name)
             for name, port in self.inputs.items()
         }
-        first, *rest = inputs.values()
-        return keras.Model(inputs, part(first, **({"mask": rest[0]} if rest else {})))
+        first, *_ = inputs.values()
+        if "lengths" in inputs:
+            return keras.Model(inputs, part([*inputs.values()]))
+        return keras.Model(
+            inputs, part(first, **{"mask": inputs["mask"]} if "mask" in inputs else {})
+        )
 
     def batch(
         self, lengths: Sequence[int] = LENGTHS, time: int | None = None
@@ -93,6 +100,8 @@ class Descriptor:
 
 
 def _steps(port: Port, row: int, length: int, time: int) -> np.ndarray:
+    if not port.shape:
+        return np.array(length, port.dtype)
     values = np.zeros((time, *port.shape[1:]), port.dtype)
     size, rng = (length, *values.shape[1:]), np.random.default_rng(row)
     if port.dtype == "bool":
@@ -149,6 +158,19 @@ def _classifier(case: str, **arguments: Any) -> Descriptor:
     )
 
 
+def _front(make: type[keras.layers.Layer], width: int, **arguments: Any) -> Descriptor:
+    output = Port((None, width), "float32", "one vector per step")
+    return Descriptor(make, FRAMED, output, arguments)
+
+
+def _acoustic(case: str, **arguments: Any) -> Descriptor:
+    sizes = {"bins": 6, "classes": 4, "units": 5, "layers": 2, "reduction": 2}
+    logits = Port((None, 4), "float32", "logits per step")
+    return Descriptor(
+        models.AcousticModel, FRAMED, logits, {**sizes, **arguments}, case, bfloat16="float32"
+    )
+
+
 DESCRIPTORS = (
     Descriptor(
         layers.WordDropout, Ports(inputs=TOKENS), TOKENS, {"rate": 0.4, "seed": 1}, bfloat16="int32"
@@ -190,4 +212,11 @@ DESCRIPTORS = (
     _recurrent(layers.MinLSTM, return_sequences=True),
     _recurrent(layers.QRNN),
     _recurrent(layers.QRNN, "window-3", window=3, return_sequences=True, dropout=0.3, seed=1),
+    _front(layers.FrameStacking, 12, reduction=2),
+    _front(layers.ConvFront, 4, reduction=2, channels=2),
+    Descriptor(layers.BlankPadding, Ports(inputs=STATES, mask=MASK), STATES),
+    Descriptor(layers.SpecAugment, FRAMED, FEATURES, {"band_width": 1, "seed": 1}),
+    _acoustic("bidirectional"),
+    _acoustic("one-way", cell="gru", bidirectional=False, spec_augment={"bands": 1}),
+    _acoustic("conv", front="conv", layers=1, dropout=0.1),
 )

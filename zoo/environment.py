@@ -1,11 +1,13 @@
-"""What a measured number depends on beside the code: versions, hardware, git commit."""
+"""What a measured number depends on: versions, hardware, git commit, and the code itself."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,28 @@ def environment(*packages: str) -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "git_commit": _git_commit(),
+    }
+
+
+def loaded_sources(*packages: str) -> dict[str, str]:
+    """Return the sha256 of every source file of these packages that this process has loaded.
+
+    Args:
+        *packages: Top-level packages that lie beside `zoo`.
+
+    Returns:
+        Hexadecimal digests by path, seen from the folder in which `zoo` lies.
+    """
+    root = Path(__file__).parent.parent
+    loaded = [
+        Path(file)
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] in packages and (file := getattr(module, "__file__", None))
+    ]
+    return {
+        file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(loaded)
+        if file.is_relative_to(root)
     }
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from zoo.errors import DataError
-from zoo.ports import Ports
+from zoo.ports import Endpoint, Ports
 
 MODEL_FILE = "model.keras"
 FOLDER = "pipeline"
@@ -67,20 +66,6 @@ class Finish(Stage, Protocol):
     def __call__(self, output: Any, status: Any) -> dict[str, Any]:
         """Return the answer."""
         ...
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A function that is served under a signature name.
-
-    Attributes:
-        call: Raw tensors by name to answer tensors by name, traceable by `tf.function`.
-        inputs, outputs: Its ports.
-    """
-
-    call: Callable[[Mapping[str, Any]], dict[str, Any]]
-    inputs: Ports
-    outputs: Ports
 
 
 class Pipeline:

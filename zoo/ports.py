@@ -7,7 +7,7 @@ checks on a request all derive from the same declaration, so they cannot disagre
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -152,6 +152,20 @@ class Ports(Mapping[str, Port]):
     def from_json(cls, values: Mapping[str, Any]) -> Ports:
         """Rebuild from what `to_json` returned."""
         return cls(**{name: Port(**port) for name, port in values.items()})
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A function that is served under a signature name.
+
+    Attributes:
+        call: Raw tensors by name to answer tensors by name, traceable by `tf.function`.
+        inputs, outputs: Its ports.
+    """
+
+    call: Callable[[Mapping[str, Any]], dict[str, Any]]
+    inputs: Ports
+    outputs: Ports
 
 
 def _encode(item: Any) -> Any:

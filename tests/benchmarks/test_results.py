@@ -28,7 +28,14 @@ def run(folder: Path, accuracy: float) -> Path:
     folder.mkdir()
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "environment.json").write_text(json.dumps(environment()))
+    (folder / "sources.json").write_text(json.dumps(SOURCES))
     return folder
+
+
+SOURCES = {
+    file: digest(results.ROOT / file)
+    for file in ("recipes/sentiment.py", "zoo/models/sequence_classifier.py")
+}
 
 
 @pytest.fixture
@@ -47,8 +54,7 @@ def test_a_record_holds_command_scores_and_the_files_behind_them(record: dict[st
     assert record["command"] == "python -m recipes sentiment train --epochs 3 --seed SEED"
     assert record["test"]["accuracy"]["values"] == [0.7, 0.9]
     assert record["log"] == ["one", "two"]
-    for file in ("recipes/sentiment.py", "zoo/models/sequence_classifier.py"):
-        assert record["files"][file] == digest(results.ROOT / file)
+    assert record["files"] == SOURCES
 
 
 def test_the_table_has_a_row_per_record(record: dict[str, Any]) -> None:

@@ -6,7 +6,12 @@ from .cells import ProjectedLSTMCell as ProjectedLSTMCell
 from .conv_recurrent import ConvLSTM2D as ConvLSTM2D
 from .dropout import VariationalDropout as VariationalDropout
 from .dropout import WordDropout as WordDropout
+from .fronts import FRONTS as FRONTS
+from .fronts import BlankPadding as BlankPadding
+from .fronts import ConvFront as ConvFront
+from .fronts import FrameStacking as FrameStacking
 from .initializers import ChronoBias as ChronoBias
+from .losses import ctc_loss as ctc_loss
 from .losses import masked_cross_entropy as masked_cross_entropy
 from .losses import masked_mean as masked_mean
 from .parallel import QRNN as QRNN
@@ -22,3 +27,4 @@ from .recurrent import RECURRENT as RECURRENT
 from .recurrent import from_keras as from_keras
 from .recurrent import to_keras as to_keras
 from .spatiotemporal import STLSTMCell as STLSTMCell
+from .spec_augment import SpecAugment as SpecAugment

@@ -1,4 +1,4 @@
-"""Labels and graded ratings to the probabilities that a classifier learns from."""
+"""What a model learns from: class probabilities of labels and ratings, characters of texts."""
 
 from __future__ import annotations
 
@@ -41,3 +41,22 @@ def class_targets(
     share = 1 / (1 + np.exp(-sharpness * (values - border) / values.std()))
     columns = [1 - share, share] if upper == 1 else [share, 1 - share]
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def character_targets(texts: Sequence[str], alphabet: str) -> dict[str, np.ndarray]:
+    """Return texts as classes for CTC.
+
+    Args:
+        texts: One per row; characters outside the alphabet are left out.
+        alphabet: The characters; the class of `alphabet[k - 1]` is k, and 0 is the blank.
+
+    Returns:
+        labels: `int32[rows, characters]`, right-padded with 0, at least one character wide.
+        label_lengths: `int32[rows]`.
+    """
+    classes = {character: number for number, character in enumerate(alphabet, 1)}
+    rows = [[classes[each] for each in text if each in classes] for text in texts]
+    labels = np.zeros((len(rows), max([1, *map(len, rows)])), np.int32)
+    for target, row in zip(labels, rows, strict=True):
+        target[: len(row)] = row
+    return {"labels": labels, "label_lengths": np.array([len(row) for row in rows], np.int32)}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo.layers import masked_cross_entropy, masked_mean
+from zoo.layers import ctc_loss, masked_cross_entropy, masked_mean
 
 THIRDS = np.log(np.array([[1.0, 2.0], [3.0, 1.0]], np.float32))
 """Two rows of scores with the probabilities (1/3, 2/3) and (3/4, 1/4)."""
@@ -82,3 +84,55 @@ def test_what_stands_in_the_padding_reaches_neither_loss_nor_gradient(value: flo
 def test_bfloat16_scores_are_summed_in_float32():
     loss = masked_cross_entropy(np.array([1, 0]), tf.cast(THIRDS, tf.bfloat16), np.ones(2))
     assert loss.dtype == tf.float32
+
+
+def alignments(logits: np.ndarray, labels: list[int]) -> float:
+    """Return minus the log of the summed probability of all paths that spell the labels."""
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    total = 0.0
+    for path in itertools.product(range(logits.shape[1]), repeat=len(logits)):
+        spelled = [one for one, _ in itertools.groupby(path) if one]
+        if spelled == labels:
+            total += math.prod(probabilities[step, one] for step, one in enumerate(path))
+    return -math.log(total)
+
+
+def test_ctc_sums_over_all_alignments():
+    logits = np.random.default_rng(0).normal(size=(3, 5, 3)).astype(np.float32)
+    labels = np.array([[1, 2, 0], [2, 2, 1], [1, 0, 0]], np.int32)
+    losses = ctc_loss(labels, logits, np.array([2, 3, 1]), np.array([4, 5, 2])).numpy()
+    expected = [
+        alignments(logits[0, :4], [1, 2]),
+        alignments(logits[1], [2, 2, 1]),
+        alignments(logits[2, :2], [1]),
+    ]
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+def test_ctc_has_the_gradient_of_keras():
+    rng = np.random.default_rng(1)
+    logits = tf.Variable(rng.normal(size=(2, 9, 4)).astype(np.float32))
+    labels, sizes = np.array([[1, 1, 3], [2, 0, 0]], np.int32), np.array([3, 1])
+    steps = np.array([9, 6])
+    with tf.GradientTape(persistent=True) as tape:
+        ours = tf.reduce_sum(ctc_loss(labels, logits, sizes, steps))
+        theirs = tf.reduce_sum(keras.ops.ctc_loss(labels, logits, sizes, steps, mask_index=0))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    gradient = tape.gradient(ours, logits).numpy()
+    np.testing.assert_allclose(gradient, tape.gradient(theirs, logits), atol=1e-5)
+    assert not gradient[1, 6:].any()
+
+
+def test_ctc_of_labels_that_do_not_fit_costs_nothing():
+    logits = tf.Variable(np.zeros((3, 2, 3), np.float32))
+    labels, sizes = np.array([[1, 1, 0], [1, 2, 0], [1, 2, 1]]), np.array([2, 2, 3])
+    with tf.GradientTape() as tape:
+        losses = ctc_loss(labels, logits, sizes, np.array([2, 2, 2]))
+    np.testing.assert_allclose(losses, [0, 2 * math.log(3), 0], rtol=1e-5)
+    assert not tape.gradient(losses, logits).numpy()[[0, 2]].any()
+
+
+def test_ctc_of_no_labels_is_the_cost_of_silence():
+    logits = np.zeros((2, 4, 2), np.float32)
+    losses = ctc_loss(np.zeros((2, 3), np.int32), logits, np.array([0, 0]), np.array([3, 0]))
+    np.testing.assert_allclose(losses, [3 * math.log(2), 0], rtol=1e-6)
