@@ -55,6 +55,7 @@ ARROWS: Mapping[str, tuple[str, ...]] = {
     "zoo.datasets": BASICS,
     "zoo.metrics": BASICS,
     "zoo.models": (*BASICS, "zoo.layers", "zoo.decoding"),
+    "zoo.streaming": BASICS,
     "zoo.pipeline": BASICS,
     "zoo.callbacks": BASICS,
     "serving.export": EXPORT,
@@ -69,6 +70,7 @@ ARROWS: Mapping[str, tuple[str, ...]] = {
     "serving.labels": EXPORT,
     "serving.rows": EXPORT,
     "serving.runs": EXPORT,
+    "serving.streams": EXPORT,
     "serving.config_text": (),
     "serving.files": (),
     "serving.server": SPOKEN,
@@ -81,7 +83,14 @@ ARROWS: Mapping[str, tuple[str, ...]] = {
 }
 """What a module may import of ours besides its own package; the longest name that fits counts."""
 
-WITHOUT_TENSORFLOW = (*CLIENT, "serving.commands", "serving.labels", "serving.bench", *SPOKEN)
+WITHOUT_TENSORFLOW = (
+    *CLIENT,
+    "serving.streams",
+    "serving.commands",
+    "serving.labels",
+    "serving.bench",
+    *SPOKEN,
+)
 HEAVY = ("tensorflow", "tensorflow_text", "tensorflow_serving", "keras")
 
 
@@ -150,7 +159,7 @@ class TestRecipeContract:
     """A recipe is read top to bottom, and every one in the same order."""
 
     ORDER = ["Config", "PRESETS", "load", "build", "train", "evaluate", "baselines", "report"]
-    ORDER += ["SIGNATURES", "main"]
+    ORDER += ["read_row", "HEADLINE", "SIGNATURES", "main"]
 
     def tree(self, name: str) -> ast.Module:
         return parsed(ROOT / "recipes" / f"{name}.py")

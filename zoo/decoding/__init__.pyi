@@ -1,2 +1,10 @@
+from .constraint import Constraint as Constraint
+from .ctc import Hypotheses as Hypotheses
+from .ctc import greedy as greedy
+from .ctc import prefix_beam_search as prefix_beam_search
 from .labels import LabelDecoder as LabelDecoder
 from .labels import fit_temperature as fit_temperature
+from .lexicon import Lexicon as Lexicon
+from .ngram import NGram as NGram
+from .transcripts import SEARCHES as SEARCHES
+from .transcripts import Transcriber as Transcriber
