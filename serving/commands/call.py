@@ -4,16 +4,28 @@
     python -m serving call sentiment reviews.txt --target 10.0.0.5:8500
     python -m serving call commands yes.wav no.wav --rest
     python -m serving call forecast sales.csv --signature serving_default
+    python -m serving call dictation speech.wav --stream
 
 A word that names a file is read, any other is the text of a row. A .txt file is a row per line;
 a .csv file is a row per line if its header names the inputs, and else a table of numbers; any
 other file, such as a WAV or an image, is one row of bytes. The exit code is 1 if the model could
 not use a row; its status says why.
+
+With --stream every recording is sent chunk by chunk to a model that can listen so, and what it
+has understood is shown whenever that changes.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import MisuseError
+
+if TYPE_CHECKING:
+    from serving.client import Client
 
 HELP = "send text, a WAV, a CSV or an image to a running server"
 
@@ -35,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--signature", default="serving_default", help="of the model (default: serving_default)"
     )
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds (default: 60)")
+    parser.add_argument("--stream", action="store_true", help="send recordings chunk by chunk")
+    parser.add_argument(
+        "--chunk", type=float, default=100.0, metavar="MS", help="of --stream (default: 100 ms)"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--version", type=int, help="a version instead of the latest one")
     which.add_argument("--label", help="a label instead of the latest version")
@@ -42,26 +58,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the answers; return 1 if a row cannot be used."""
+    if not 1 <= options.chunk <= 60_000:
+        raise MisuseError(f"--chunk must be from 1 to 60000 milliseconds, not {options.chunk:g}")
+    with _client(options) as client:
+        if options.stream:
+            for file in options.rows:
+                _listen(client, Path(file), options.chunk / 1000)
+            return 0
+        return _ask(client, options)
+
+
+def _client(options: argparse.Namespace) -> Client:
     from serving.client import Client
-    from serving.errors import RowError
-    from serving.rows import json_lines, read_rows
 
     chosen = {name: getattr(options, name) for name in ("version", "label", "timeout")}
     if options.rest:
-        url = f"http://{options.target or '127.0.0.1:8501'}"
-        client = Client.rest(url, options.model, **chosen)
-    else:
-        client = Client.grpc(options.target or "127.0.0.1:8500", options.model, **chosen)
+        return Client.rest(f"http://{options.target or '127.0.0.1:8501'}", options.model, **chosen)
+    return Client.grpc(options.target or "127.0.0.1:8500", options.model, **chosen)
+
+
+def _ask(client: Client, options: argparse.Namespace) -> int:
+    """Send all rows, many at a time."""
+    from serving.errors import RowError
+    from serving.rows import json_lines, read_rows
+
     code = 0
-    with client:
-        rows = read_rows(options.rows, client.signature(options.signature).inputs)
-        count = len(next(iter(rows.values())))
-        for start in range(0, count, BATCH):
-            batch = {name: values[start : start + BATCH] for name, values in rows.items()}
-            try:
-                answer = client.predict(batch, signature=options.signature)
-            except RowError as error:
-                answer, code = dict(error.answer), 1
-            for line in json_lines(answer, min(BATCH, count - start)):
-                print(line, flush=True)
+    rows = read_rows(options.rows, client.signature(options.signature).inputs)
+    count = len(next(iter(rows.values())))
+    for start in range(0, count, BATCH):
+        batch = {name: values[start : start + BATCH] for name, values in rows.items()}
+        try:
+            answer = client.predict(batch, signature=options.signature)
+        except RowError as error:
+            answer, code = dict(error.answer), 1
+        for line in json_lines(answer, min(BATCH, count - start)):
+            print(line, flush=True)
     return code
+
+
+def _listen(client: Client, file: Path, seconds: float) -> None:
+    """Send one recording as it would be spoken, and show what is understood."""
+    from serving.streams import Stream, chunks, read_recording
+
+    stream = Stream(client)
+    samples = read_recording(file, stream.rate)
+    shown, sent = "", 0
+    for chunk in chunks(samples, max(round(seconds * stream.rate), 1)):
+        text, sent = stream.feed(chunk), sent + len(chunk)
+        if text != shown:
+            print(f"{sent / stream.rate:7.2f} s  {text}", flush=True)
+            shown = text
+    print(json.dumps({"audio": str(file), "text": stream.end()}, ensure_ascii=False), flush=True)
