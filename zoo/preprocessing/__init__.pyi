@@ -5,3 +5,8 @@ from .targets import character_targets as character_targets
 from .targets import class_targets as class_targets
 from .text import TextEncoder as TextEncoder
 from .text import learn_vocabulary as learn_vocabulary
+from .waveform import RATES as RATES
+from .waveform import Waveforms as Waveforms
+from .waveform import decode_wav as decode_wav
+from .waveform import encode_wav as encode_wav
+from .waveform import resample as resample
