@@ -1,3 +1,6 @@
+from .audio import SpeechEncoder as SpeechEncoder
+from .audio import deltas as deltas
+from .audio import normalise as normalise
 from .batching import Batch as Batch
 from .batching import BucketedBatches as BucketedBatches
 from .batching import padded_lengths as padded_lengths

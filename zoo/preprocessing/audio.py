@@ -1,0 +1,245 @@
+"""Recordings to log-mel spectra or MFCCs, inside the graph.
+
+A row of n samples has 1 + floor((n - window) / hop) frames; one that is shorter than a window
+is filled up with zeros to a single frame. What stands behind a row's length reaches none of
+its frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import tensorflow as tf
+from scipy.fft import dct
+
+from zoo.errors import ConfigError, UnknownNameError
+from zoo.ports import Port, Ports
+from zoo.preprocessing import waveform
+
+KINDS = ("log_mel", "mfcc")
+NORMALISATIONS = ("utterance", "none")
+PREEMPHASIS = 0.97
+LOWEST = 20.0
+"""Hertz at which the mel bands begin; they end at half of the rate."""
+
+_FLOOR = 1e-10
+"""Added to energies, so that digital silence has a logarithm."""
+
+_SPREAD = 1e-5
+"""Added to variances, so that a constant row stays finite."""
+
+
+def emphasise(samples: Any, lengths: Any) -> Any:
+    """Return x[t] - 0.97 x[t - 1], which lifts high frequencies; 0 behind each row's length.
+
+    Args:
+        samples: `float32[batch, time]`.
+        lengths: `int32[batch]`.
+    """
+    before = tf.pad(samples[:, :-1], [[0, 0], [1, 0]])
+    real = tf.sequence_mask(lengths, tf.shape(samples)[1])
+    return tf.where(real, samples - PREEMPHASIS * before, 0.0)
+
+
+def mel_filters(bins: int, fft: int, rate: int) -> np.ndarray:
+    """Return triangles over frequency, `float32[fft // 2 + 1, bins]`, each with the height 1.
+
+    Their corners are equally spaced on the mel scale, 2595 log10(1 + f / 700).
+    Source: Young et al. 2006, The HTK Book, section 5.4.
+
+    Raises:
+        ConfigError: There are so many that one holds no frequency of the FFT.
+    """
+    mels = 2595 * np.log10(1 + np.array([LOWEST, rate / 2]) / 700)
+    corners = 700 * (10 ** (np.linspace(*mels, bins + 2) / 2595) - 1)
+    hertz = np.arange(fft // 2 + 1)[:, None] * rate / fft
+    low, middle, high = corners[:-2], corners[1:-1], corners[2:]
+    rising, falling = (hertz - low) / (middle - low), (high - hertz) / (high - middle)
+    filters = np.clip(np.minimum(rising, falling), 0, None).astype(np.float32)
+    if not filters.any(axis=0).all():
+        raise ConfigError(
+            f"{bins} mel bands are too many for {rate} samples per second: some hold no frequency"
+        )
+    return filters
+
+
+def deltas(features: Any, lengths: Any, width: int = 2) -> Any:
+    """Return the slope of a line through each frame and `width` neighbours on either side.
+
+    The first and the last frame of a row are repeated beyond its ends.
+    Source: Young et al. 2006, The HTK Book, equation 5.16.
+
+    Args:
+        features: `float32[batch, frames, bins]`.
+        lengths: `int32[batch]`, at least 1.
+        width: Neighbours, at least 1.
+    """
+    places = tf.range(tf.shape(features)[1])[None]
+    slope = tf.zeros_like(features)
+    for reach in range(1, width + 1):
+        later = tf.minimum(places + reach, lengths[:, None] - 1)
+        earlier = tf.clip_by_value(places - reach, 0, lengths[:, None] - 1)
+        difference = _frames_at(features, later) - _frames_at(features, earlier)
+        slope += reach * difference
+    return slope / (2 * sum(reach**2 for reach in range(1, width + 1)))
+
+
+def _frames_at(features: Any, places: Any) -> Any:
+    return tf.gather(features, places, batch_dims=1)
+
+
+def normalise(features: Any, lengths: Any) -> Any:
+    """Return features with mean 0 and variance 1 over each row; 0 behind its length.
+
+    Args:
+        features: `float32[batch, frames, bins]`.
+        lengths: `int32[batch]`, at least 1.
+    """
+    real = tf.sequence_mask(lengths, tf.shape(features)[1])[:, :, None]
+    count = tf.cast(lengths, tf.float32)[:, None, None]
+    mean = tf.reduce_sum(tf.where(real, features, 0.0), axis=1, keepdims=True) / count
+    centred = tf.where(real, features - mean, 0.0)
+    variance = tf.reduce_sum(tf.square(centred), axis=1, keepdims=True) / count
+    return centred * tf.math.rsqrt(variance + _SPREAD)
+
+
+class SpeechEncoder(tf.Module):
+    """Recordings to features; the `prepare` of a speech pipeline. Never raises for a row.
+
+    Takes `audio: string[batch]`, WAV files. Gives `features: float32[batch, frames, bins]`,
+    right-padded with 0, `lengths: int32[batch]`, at least 1, and `status: string[batch]`, ''
+    for a good row. A bad row is one frame of silence.
+
+    Args:
+        rate: Samples per second of the features; files are resampled to it.
+        kind: "log_mel", or "mfcc": the cosine transform of that.
+        bins: Mel bands.
+        coefficients: Of "mfcc", the lowest ones.
+        orders: Slopes that are appended: 0 none, 1 of the features, 2 also of their slopes.
+        window_seconds: Length of a frame.
+        hop_seconds: From frame to frame.
+        normalisation: "utterance" for mean 0 and variance 1 over each row, or "none".
+        max_seconds: Longer recordings get a status.
+
+    Raises:
+        ConfigError: A value breaks its rule.
+        UnknownNameError: There is no such kind or normalisation.
+    """
+
+    inputs = Ports(audio=Port((), "string", "a WAV file: PCM or float, any channels"))
+
+    def __init__(
+        self,
+        rate: int = 16_000,
+        kind: str = "log_mel",
+        bins: int = 80,
+        coefficients: int = 13,
+        orders: int = 0,
+        window_seconds: float = 0.025,
+        hop_seconds: float = 0.010,
+        normalisation: str = "utterance",
+        max_seconds: float = 60.0,
+    ) -> None:
+        super().__init__()
+        if kind not in KINDS:
+            raise UnknownNameError("kind of features", kind, KINDS)
+        if normalisation not in NORMALISATIONS:
+            raise UnknownNameError("normalisation", normalisation, NORMALISATIONS)
+        if not 1 <= coefficients <= bins:
+            raise ConfigError(f"coefficients must be from 1 to bins = {bins}, not {coefficients}")
+        if orders not in (0, 1, 2):
+            raise ConfigError(f"orders must be 0, 1 or 2, not {orders}")
+        if not 0 < hop_seconds <= window_seconds < max_seconds:
+            raise ConfigError(
+                "hop, window and the longest recording must be above 0 and in rising order, not "
+                f"{hop_seconds}, {window_seconds} and {max_seconds} seconds"
+            )
+        self.rate, self.kind, self.bins = rate, kind, bins
+        self.coefficients, self.orders, self.normalisation = coefficients, orders, normalisation
+        self.window_seconds, self.hop_seconds = window_seconds, hop_seconds
+        self.max_seconds = max_seconds
+        self.window, self.hop = round(window_seconds * rate), round(hop_seconds * rate)
+        self._fft = 1 << (self.window - 1).bit_length()
+        self._filters = mel_filters(bins, self._fft, rate)
+        self._cosines = dct(np.eye(bins), norm="ortho")[:, :coefficients].astype(np.float32)
+
+    @property
+    def features(self) -> int:
+        """Numbers per frame."""
+        return (self.bins if self.kind == "log_mel" else self.coefficients) * (1 + self.orders)
+
+    def __call__(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        audio = waveform.decode_wav(raw["audio"], self.rate, self.max_seconds)
+        features, lengths = self.encode(audio.samples, audio.lengths)
+        return {"features": features, "lengths": lengths, "status": audio.status}
+
+    def encode(self, samples: Any, lengths: Any) -> tuple[Any, Any]:
+        """Return features and their lengths.
+
+        Args:
+            samples: `float32[batch, time]`, time at least 1.
+            lengths: `int32[batch]`.
+        """
+        counts = 1 + tf.maximum(lengths - self.window, 0) // self.hop
+        longest = tf.reduce_max(tf.concat([counts, [1]], axis=0))
+        clean = emphasise(samples, lengths)
+        missing = self.window + (longest - 1) * self.hop - tf.shape(clean)[1]
+        clean = tf.pad(clean, [[0, 0], [0, tf.maximum(missing, 0)]])
+        frames = tf.signal.frame(clean, self.window, self.hop)[:, :longest]
+        spectra = tf.signal.rfft(frames * tf.signal.hann_window(self.window), [self._fft])
+        energies = tf.matmul(tf.square(tf.abs(spectra)), self._filters)
+        features = tf.math.log(energies + _FLOOR)
+        if self.kind == "mfcc":
+            features = tf.matmul(features, self._cosines)
+        parts = [features]
+        for _ in range(self.orders):
+            parts.append(deltas(parts[-1], counts))
+        features = tf.concat(parts, axis=-1)
+        if self.normalisation == "utterance":
+            return normalise(features, counts), counts
+        return tf.where(tf.sequence_mask(counts, longest)[:, :, None], features, 0.0), counts
+
+    def probe_rows(self) -> dict[str, np.ndarray]:
+        """Return rows at the edges of what may be sent: `audio: object[rows]` of bytes."""
+        time = np.arange(self.rate) / self.rate
+        tone = np.sin(2 * np.pi * 440 * time)
+        good = waveform.encode_wav(tone, self.rate)
+        rows = [
+            b"",
+            b"a text file that poses as a recording",
+            good[:20],
+            good[: len(good) // 2],
+            waveform.encode_wav(np.zeros(0), self.rate),
+            waveform.encode_wav(np.array([0.5]), self.rate),
+            waveform.encode_wav(np.zeros(self.rate), self.rate),
+            waveform.encode_wav(9 * tone, self.rate),
+            waveform.encode_wav(tone, 44_100),
+            waveform.encode_wav(tone, 12_345),
+            waveform.encode_wav(np.zeros(round(8000 * (self.max_seconds + 1))), 8000),
+        ]
+        return {"audio": np.array(rows, dtype=object)}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds this encoder, as JSON values."""
+        return {
+            "rate": self.rate,
+            "kind": self.kind,
+            "bins": self.bins,
+            "coefficients": self.coefficients,
+            "orders": self.orders,
+            "window_seconds": self.window_seconds,
+            "hop_seconds": self.hop_seconds,
+            "normalisation": self.normalisation,
+            "max_seconds": self.max_seconds,
+        }
+
+    def save_assets(self, folder: Path) -> None:
+        """Write nothing: the configuration is all there is."""
+
+    @classmethod
+    def load(cls, config: Mapping[str, Any], folder: Path) -> Self:
+        """Rebuild from `get_config`."""
+        return cls(**config)
