@@ -49,26 +49,36 @@ def read_table(
             one class only, or a class has too few rows; the message names the line.
     """
     path = Path(path)
-    read_rows = _reader(path)
     texts: list[str] = []
     labels: list[str] = []
     splits: list[str] = []
-    has_split = False
-    for line, row in read_rows(path, _read_text(path)):
-        if not texts:
-            _check_columns(path, row, text_column, label_column)
-            has_split = SPLIT_COLUMN in row
-        where = f"{path}, line {line}"
-        texts.append(_text(row.get(text_column), text_column, where))
+    for where, row in rows(path, text_column, label_column):
+        texts.append(text_of(row, text_column, where))
         labels.append(_label(row.get(label_column), label_column, where))
-        if has_split:
-            splits.append(_part(row.get(SPLIT_COLUMN), where))
+        if splits or SPLIT_COLUMN in row:
+            splits.append(part_of(row, where))
     if not any(text.strip() for text in texts):
         raise DataError(f"{path}: every text in '{text_column}' is blank")
     _check_classes(path, label_column, labels, min_rows_per_class)
-    return TextExamples(
-        path.name, tuple(texts), tuple(labels), splits=tuple(splits) if has_split else None
-    )
+    return TextExamples(path.name, tuple(texts), tuple(labels), splits=tuple(splits) or None)
+
+
+def rows(path: Path, *columns: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yield where each row of a table file stands, for messages, and its values by column.
+
+    Args:
+        path: A file ending in .csv, .tsv or .jsonl, or one of these and .gz.
+        columns: Those that the file must have.
+
+    Raises:
+        UnknownNameError: The file lacks one of them.
+        DataError: It cannot be read as a table; the message names the line.
+    """
+    read_rows = _reader(path)
+    for number, (line, row) in enumerate(read_rows(path, _read_text(path))):
+        if number == 0:
+            _check_columns(path, row, *columns)
+        yield f"{path}, line {line}", row
 
 
 def check_labels(train_labels: Iterable[str], other_labels: Iterable[str], part: str) -> None:
@@ -205,8 +215,13 @@ _READERS: Mapping[str, Callable[[Path, str], Iterator[Row]]] = {
 }
 
 
-def _text(value: object, column: str, where: str) -> str:
-    """Return a text if it is one that a model can be given."""
+def text_of(row: Mapping[str, object], column: str, where: str) -> str:
+    """Return the text in a column if it is one that a model can be given.
+
+    Raises:
+        DataError: It is none.
+    """
+    value = row.get(column)
     if not isinstance(value, str):
         raise DataError(f"{where}: '{column}' must be a text, and is {_kind(value)}")
     try:
@@ -224,11 +239,16 @@ def _label(value: object, column: str, where: str) -> str:
         return str(value)
     if value is None or (isinstance(value, str) and not value.strip()):
         raise DataError(f"{where}: no label; every row needs one in '{column}'")
-    return _text(value, column, where)
+    return text_of({column: value}, column, where)
 
 
-def _part(value: object, where: str) -> str:
-    """Return the part that a row names."""
+def part_of(row: Mapping[str, object], where: str) -> str:
+    """Return the part that a row names.
+
+    Raises:
+        DataError: It names none.
+    """
+    value = row.get(SPLIT_COLUMN)
     if value not in PARTS:
         raise DataError(f"{where}: {value!r} is not a part{suggestion(str(value), PARTS)}")
     return str(value)

@@ -53,8 +53,8 @@ def mel_filters(bins: int, fft: int, rate: int) -> np.ndarray:
     Raises:
         ConfigError: There are so many that one holds no frequency of the FFT.
     """
-    mels = 2595 * np.log10(1 + np.array([LOWEST, rate / 2]) / 700)
-    corners = 700 * (10 ** (np.linspace(*mels, bins + 2) / 2595) - 1)
+    lowest, highest = (2595 * np.log10(1 + hertz / 700) for hertz in (LOWEST, rate / 2))
+    corners = 700 * (10 ** (np.linspace(lowest, highest, bins + 2) / 2595) - 1)
     hertz = np.arange(fft // 2 + 1)[:, None] * rate / fft
     low, middle, high = corners[:-2], corners[1:-1], corners[2:]
     rising, falling = (hertz - low) / (middle - low), (high - hertz) / (high - middle)

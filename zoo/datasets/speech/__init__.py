@@ -1,0 +1,55 @@
+"""Speech data sets by name, and recordings of the user's own.
+
+examples = speech.load("an4")
+train, validation, test = speech.split_speech(examples, Fractions())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from zoo.datasets.speech import an4, fsdd
+from zoo.datasets.speech.examples import (
+    FileRecording,
+    Recording,
+    SpeechExamples,
+    SpeechSplit,
+    leave_one_out,
+    readable,
+    split_speech,
+)
+from zoo.datasets.speech.manifest import read_manifest
+from zoo.errors import UnknownNameError
+
+LOADERS: Mapping[str, Callable[[], SpeechExamples]] = MappingProxyType(
+    {"an4": an4.load, "fsdd": fsdd.load}
+)
+NAMES: tuple[str, ...] = tuple(LOADERS)
+
+
+def load(name: str) -> SpeechExamples:
+    """Return a data set of the table.
+
+    Raises:
+        UnknownNameError: The table has no such name.
+        DataUnavailableError: Its files are not in the cache.
+    """
+    if name not in LOADERS:
+        raise UnknownNameError("speech data set", name, LOADERS)
+    return LOADERS[name]()
+
+
+__all__ = [
+    "LOADERS",
+    "NAMES",
+    "FileRecording",
+    "Recording",
+    "SpeechExamples",
+    "SpeechSplit",
+    "leave_one_out",
+    "load",
+    "read_manifest",
+    "readable",
+    "split_speech",
+]

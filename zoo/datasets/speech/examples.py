@@ -1,0 +1,235 @@
+"""Recordings with what is said in them: columns of equal length, and their origin."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from zoo.datasets.examples import PARTS, Source
+from zoo.datasets.splits import Fractions
+from zoo.errors import ConfigError, DataError, MisuseError, suggestion
+
+BAD_SHARE = 0.05
+"""Share of the recordings that may be unreadable before that is an error."""
+
+
+class Recording(Protocol):
+    """Something that can be listened to."""
+
+    @property
+    def name(self) -> str:
+        """How people find it, such as its path."""
+        ...
+
+    def read(self) -> tuple[np.ndarray, int]:
+        """Return `float32[samples]` from -1 to 1, mono, and the samples per second.
+
+        Raises:
+            DataError: It cannot be read; the message names it and the reason.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FileRecording:
+    """A sound file that soundfile can read: WAV, FLAC, OGG and others.
+
+    Attributes:
+        path: The file.
+        options: What soundfile must be told of files without a header.
+    """
+
+    path: Path
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    def read(self) -> tuple[np.ndarray, int]:
+        """Return the mean of the channels, and the samples per second."""
+        try:
+            import soundfile
+        except ImportError as error:
+            raise MisuseError(
+                "reading a recording takes soundfile: pip install -r requirements-speech.txt"
+            ) from error
+        if not self.path.is_file():
+            raise DataError(f"there is no file '{self.path}'")
+        try:
+            samples, rate = soundfile.read(
+                self.path, dtype="float32", always_2d=True, **dict(self.options)
+            )
+        except (OSError, RuntimeError) as error:
+            reason = str(error).rpartition(": ")[2]
+            raise DataError(f"cannot read '{self.path}': {reason}") from error
+        if not len(samples):
+            raise DataError(f"'{self.path}' holds no samples")
+        return samples.mean(axis=1), rate
+
+
+@dataclass(frozen=True)
+class SpeechExamples:
+    """Rows of a speech data set; the columns are tuples of equal length.
+
+    Attributes:
+        name: The data set's name, as in `speech.NAMES`, or the file that was read.
+        recordings: One per row.
+        texts: What is said, words with single spaces between them.
+        speakers: Who says it, or None if that is not known.
+        splits: One of "train", "validation", "test" per row where the data set brings its own
+            parts, else None.
+        source: The origin, or None for files of the user's own.
+
+    Raises:
+        DataError: The columns differ in length, or a split is not one of the three.
+    """
+
+    name: str
+    recordings: tuple[Recording, ...]
+    texts: tuple[str, ...]
+    speakers: tuple[str, ...] | None = None
+    splits: tuple[str, ...] | None = None
+    source: Source | None = None
+
+    def __post_init__(self) -> None:
+        columns = {"texts": self.texts, "speakers": self.speakers, "splits": self.splits}
+        for column, values in columns.items():
+            if values is not None and len(values) != len(self.recordings):
+                raise DataError(
+                    f"data set '{self.name}': every column needs one value per recording, and "
+                    f"there are {len(self.recordings)} recordings but {len(values)} {column}"
+                )
+        for split in sorted(set(self.splits or ()) - set(PARTS)):
+            raise DataError(
+                f"data set '{self.name}': '{split}' is not a part{suggestion(split, PARTS)}"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.recordings)
+
+    def select(self, rows: Iterable[int]) -> SpeechExamples:
+        """Return the given rows (indices from 0), in the given order."""
+        chosen = tuple(rows)
+        return SpeechExamples(
+            name=self.name,
+            recordings=tuple(self.recordings[row] for row in chosen),
+            texts=tuple(self.texts[row] for row in chosen),
+            speakers=self.speakers and tuple(self.speakers[row] for row in chosen),
+            splits=self.splits and tuple(self.splits[row] for row in chosen),
+            source=self.source,
+        )
+
+
+class SpeechSplit(NamedTuple):
+    """The three parts of a data set."""
+
+    train: SpeechExamples
+    validation: SpeechExamples
+    test: SpeechExamples
+
+
+def split_speech(examples: SpeechExamples, fractions: Fractions) -> SpeechSplit:
+    """Divide a data set into its three parts, keeping the order of the rows in each.
+
+    A part that the data set brings itself is taken as it is. One that it lacks is cut from the
+    training rows, whole speakers, so that nobody is heard in two parts; by recording where the
+    speakers are not known, or are the same in the data set's own parts. Which ones depends on
+    their names alone.
+
+    Raises:
+        DataError: A part would be empty.
+    """
+    parts = list(examples.splits or ("train",) * len(examples))
+    whose = examples.speakers
+    if whose is None or _shared(parts, whose):
+        whose = tuple(each.name for each in examples.recordings)
+    for part, share in (("test", fractions.test), ("validation", fractions.validation)):
+        if part not in parts:
+            _cut(parts, whose, part, share)
+    rows = {part: [row for row, own in enumerate(parts) if own == part] for part in PARTS}
+    for part, chosen in rows.items():
+        if not chosen:
+            known = f" of {len(set(examples.speakers))} speakers" if examples.speakers else ""
+            raise DataError(
+                f"data set '{examples.name}': no row falls into the {part} part; each part needs "
+                f"at least one, and there are {len(examples)} rows{known}"
+            )
+    return SpeechSplit(*(examples.select(rows[part]) for part in PARTS))
+
+
+def leave_one_out(examples: SpeechExamples, speaker: str) -> SpeechSplit:
+    """Test on all that one speaker says; the next one, by name, validates; the others train.
+
+    Raises:
+        DataError: The speakers are not known, or fewer than three.
+        ConfigError: There is no such speaker.
+    """
+    if examples.speakers is None or len(set(examples.speakers)) < 3:
+        raise DataError(f"data set '{examples.name}': leaving one out takes three known speakers")
+    names = sorted(set(examples.speakers))
+    if speaker not in names:
+        raise ConfigError(f"unknown speaker '{speaker}'{suggestion(speaker, names)}")
+    part = dict.fromkeys(names, "train")
+    part[speaker] = "test"
+    part[names[(names.index(speaker) + 1) % len(names)]] = "validation"
+    rows = {
+        name: [row for row, who in enumerate(examples.speakers) if part[who] == name]
+        for name in PARTS
+    }
+    return SpeechSplit(*(examples.select(rows[name]) for name in PARTS))
+
+
+def _shared(parts: Iterable[str], speakers: Iterable[str]) -> bool:
+    """Say whether somebody is heard in two parts."""
+    pairs = set(zip(speakers, parts, strict=True))
+    return len(pairs) > len({speaker for speaker, _ in pairs})
+
+
+def _cut(parts: list[str], whose: tuple[str, ...], part: str, share: float) -> None:
+    """Move speakers from the training part to another one until it has its share of the rows."""
+    train = [who for who, own in zip(whose, parts, strict=True) if own == "train"]
+    wanted, moved = share * len(train), 0
+    for who in sorted(set(train), key=lambda name: _hash(f"{part}\0{name}")):
+        if moved >= wanted:
+            return
+        rows = [row for row, own in enumerate(parts) if own == "train" and whose[row] == who]
+        for row in rows:
+            parts[row] = part
+        moved += len(rows)
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def readable(examples: SpeechExamples) -> tuple[SpeechExamples, tuple[str, ...]]:
+    """Listen to every recording, and leave out those that cannot be read.
+
+    Returns:
+        The others, and why each of these cannot.
+
+    Raises:
+        DataError: More than 5 % cannot be read; the message gives the first three reasons.
+    """
+    good, reasons = [], []
+    for row, recording in enumerate(examples.recordings):
+        try:
+            recording.read()
+        except DataError as error:
+            reasons.append(str(error))
+        else:
+            good.append(row)
+    if len(reasons) > BAD_SHARE * len(examples):
+        raise DataError(
+            f"data set '{examples.name}': {len(reasons)} of {len(examples)} recordings cannot be "
+            f"read, more than {BAD_SHARE:.0%}: {'; '.join(reasons[:3])}"
+        )
+    return examples.select(good), tuple(reasons)
