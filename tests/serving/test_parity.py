@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -110,6 +111,30 @@ def test_an_answer_that_differs_is_named(
     answers = {**probes.answers, name: change(probes.answers[name])}  # type: ignore[operator]
     with pytest.raises(ParityError, match=message):
         probes.difference(chosen, answers)
+
+
+@pytest.mark.parametrize(
+    ("received", "gap"),
+    [
+        ('[{"text": "a", "score": -65.0100}]', 0.0),
+        ('[{"text": "a", "score": -65.0101}]', 1e-4 / 65.01),
+        ('[{"text": "a", "score": -65.02}]', None),
+        ('[{"text": "b", "score": -65.0100}]', None),
+        ('[{"text": "a", "score": -65.0100, "more": 1.0}]', None),
+        ("not JSON", None),
+    ],
+)
+def test_numbers_in_json_are_compared_as_numbers(
+    probes: Probes, received: str, gap: float | None
+) -> None:
+    rows = {"nbest": np.array([b'[{"text": "a", "score": -65.0100}]'], object)}
+    stand_in = dataclasses.replace(probes, answers=rows, outputs={"nbest": None})
+    given = {"nbest": np.array([received.encode()], object)}
+    if gap is None:
+        with pytest.raises(ParityError, match="output 'nbest' of row 0 (is|differs)"):
+            stand_in.difference(np.array([0]), given)
+    else:
+        assert stand_in.difference(np.array([0]), given) == pytest.approx(gap, abs=1e-9)
 
 
 def test_a_missing_output_is_named(probes: Probes) -> None:

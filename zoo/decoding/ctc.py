@@ -21,6 +21,7 @@ from zoo.errors import ConfigError
 
 # Stands for the logarithm of 0: adding to it and comparing it gives no NaN.
 _NONE = -1e30
+_SMALLEST = float(np.log(np.finfo(np.float32).smallest_subnormal))
 # Prefixes are told apart by polynomial hashes modulo 2**64.
 _BASE = 6364136223846793005
 _EMPTY_HASH = 1
@@ -107,7 +108,9 @@ def _pad(log_probs: Any, lengths: Any) -> tuple[Any, Any]:
     log_probs = tf.pad(log_probs, [[0, 0], [0, 1], [0, 0]])[:, :longest]
     real = tf.sequence_mask(lengths, longest)[..., None]
     silence = tf.one_hot(0, log_probs.shape[-1], 0.0, _NONE)
-    return tf.where(real, tf.maximum(log_probs, _NONE), silence), lengths
+    # What has no probability in float32 is impossible: padding that says "blank" spells nothing.
+    possible = tf.where(log_probs < _SMALLEST, _NONE, log_probs)
+    return tf.where(real, possible, silence), lengths
 
 
 class _Beam(NamedTuple):

@@ -158,7 +158,7 @@ class Transcriber(tf.Module):
     def _json(self, logits: Any, found: Hypotheses) -> Any:
         """Return the list of hypotheses, `string[batch]`."""
         text = tf.strings.reduce_join(tf.gather(self._escaped, found.labels), axis=-1)
-        score = tf.strings.as_string(found.scores, precision=4)
+        score = tf.strings.as_string(found.scores, precision=6)
         words = self._word_list(logits, found)
         entries = tf.strings.join(
             ['{"text": "', _tidy(text), '", "score": ', score, ', "words": [', words, "]}"]
@@ -197,7 +197,7 @@ class Transcriber(tf.Module):
                 ', "end": ',
                 tf.strings.as_string(steps, precision=2),
                 ', "confidence": ',
-                tf.strings.as_string((certain - before) / length, precision=4),
+                tf.strings.as_string((certain - before) / length, precision=6),
                 "}",
             ]
         )

@@ -73,6 +73,19 @@ class TestEverySearch:
             assert alone["confidence"][0] == pytest.approx(together["confidence"][row], abs=1e-6)
             assert steps <= values.shape[1]
 
+    @pytest.mark.parametrize("text", ["", "a", "a b"])
+    def test_steps_that_say_blank_with_certainty_change_nothing(self, search: str, text: str):
+        values = logits(text or "_", certainty=0.6)
+        silence = np.full((1, 40, len(ALPHABET) + 1), -1e4, np.float32)
+        silence[:, :, 0] = 0
+        expected = answer(make(search), values)
+        given = answer(make(search), np.concatenate([values, silence], axis=1))
+        ours, theirs = (json.loads(each["nbest"][0]) for each in (given, expected))
+        assert [entry["text"] for entry in ours] == [entry["text"] for entry in theirs]
+        scores = [entry["score"] for entry in theirs]
+        assert [entry["score"] for entry in ours] == pytest.approx(scores, abs=1e-5)
+        assert given["confidence"] == pytest.approx(expected["confidence"], abs=1e-6)
+
     def test_it_is_rebuilt_from_its_files(self, search: str, tmp_path: Path):
         transcriber = make(search, lm_weight=0.5, word_bonus=0.25)
         transcriber.save_assets(tmp_path)
