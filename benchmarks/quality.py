@@ -11,7 +11,6 @@ that was broken off goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 import statistics
@@ -88,11 +87,6 @@ def summarise(values: Sequence[Any]) -> Any:
         return {key: summarise([value[key] for value in values]) for key in values[0]}
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": statistics.fmean(values), "spread": spread, "values": list(values)}
-
-
-def digest(file: Path) -> str:
-    """Return the sha256 of a file's bytes."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _train(recipe: str, folder: Path, fields: Sequence[str]) -> str:

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.journal import Journal
-from benchmarks.quality import ROOT, digest
+from benchmarks.quality import ROOT
+from zoo.environment import digest, environment
 
 if TYPE_CHECKING:
     from benchmarks.peers import Case
@@ -99,7 +100,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(journal: Journal, rounds: int, quick: bool, plain: bool) -> dict[str, Any]:
     """Return everything that is measured, printing it on the way."""
-    from zoo.environment import environment
 
     where = environment("tensorflow", "keras", "numpy", "torch", "onnxruntime")
     rows = [

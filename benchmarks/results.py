@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality import RESULTS, ROOT, digest
+from benchmarks.quality import RESULTS, ROOT
+from zoo.environment import digest
 
 README = ROOT / "README.md"
 SPEED = "speed"

@@ -1,7 +1,7 @@
 """One module per task, read top to bottom: from raw data to an exported model.
 
 Each module has, in this order: a docstring with its command and score, `Config`,
-`PRESETS`, `load`, `build`, `train`, `evaluate`, `baselines`, `report`, `read_row`, `HEADLINE`,
+`PRESETS`, `load`, `build`, `train`, `evaluate`, `baselines`, `report`, `HEADLINE`,
 `SIGNATURES`, `main`.
 """
 

@@ -55,7 +55,7 @@ class PredictOptions(RunOptions):
     """Answer raw rows with a trained run."""
 
     rows: tyro.conf.Positional[tuple[str, ...]] = ()
-    """The rows, one word each: texts, in quotes if they hold spaces, or files."""
+    """The rows, one word each: quote texts that hold spaces."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,7 @@ def predict(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
     _config_of(options.run_dir, name, recipe)
     pipeline = Pipeline.load(options.run_dir)
     (port,) = pipeline.inputs
-    rows = [recipe.read_row(word) for word in options.rows]
-    answers = pipeline.predict({port: np.array(rows, dtype=object)})
+    answers = pipeline.predict({port: np.array(options.rows, dtype=object)})
     for index, row in enumerate(options.rows):
         answer = {key: _readable(values[index]) for key, values in answers.items()}
         print(json.dumps({port: row, **answer}, ensure_ascii=False))

@@ -251,11 +251,6 @@ def report(
     classification_page(run, "Sentiment", text, test, results, marks)
 
 
-def read_row(word: str) -> str:
-    """Return the row that a word of the command line stands for: the text itself."""
-    return word
-
-
 HEADLINE = Headline("accuracy")
 SIGNATURES = ("serving_default",)
 

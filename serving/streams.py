@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.client import Client
-from zoo.errors import DataError, MisuseError
+from zoo.sound import read_sound
 
 START, STEP, END = "stream_start", "stream_step", "stream_end"
 """The signatures of a model that can be streamed."""
@@ -53,7 +53,7 @@ class Stream:
         chunk = {"samples": samples[None], "length": np.array([len(samples)], np.int32)}
         answer = self._client.predict({**chunk, **self._after}, signature=STEP)
         self._after = {name: answer[name] for name in self._after}
-        return _text(answer["text"])
+        return str(answer["text"][0])
 
     def end(self) -> str:
         """Return the whole text.
@@ -61,39 +61,20 @@ class Stream:
         Raises:
             ServingError: The server cannot be reached; it may be asked again.
         """
-        return _text(self._client.predict(self._after, signature=END)["text"])
-
-
-def _text(answer: np.ndarray) -> str:
-    value = answer[0]
-    return value.decode() if isinstance(value, bytes) else str(value)
+        return str(self._client.predict(self._after, signature=END)["text"][0])
 
 
 def read_recording(file: Path, rate: int) -> np.ndarray:
     """Return a sound file as `float32[time]`: mono, at `rate` samples per second.
 
     Raises:
-        DataError: It cannot be read, or holds no sound.
+        DataError: It cannot be read, or holds no samples.
         MisuseError: soundfile is not installed.
     """
-    try:
-        import soundfile
-    except ImportError as error:
-        raise MisuseError(
-            "reading a recording takes soundfile: pip install -r requirements-speech.txt"
-        ) from error
     from scipy.signal import resample_poly
 
-    if not file.is_file():
-        raise DataError(f"there is no file '{file}'")
-    try:
-        samples, own = soundfile.read(file, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"cannot read '{file}': {str(error).rpartition(': ')[2]}") from error
-    if not len(samples):
-        raise DataError(f"'{file}' holds no sound")
-    mono = samples.mean(axis=1)
-    return mono if own == rate else resample_poly(mono, rate, own).astype(np.float32)
+    samples, own = read_sound(file)
+    return samples if own == rate else resample_poly(samples, rate, own).astype(np.float32)
 
 
 def chunks(samples: np.ndarray, size: int) -> Iterator[np.ndarray]:

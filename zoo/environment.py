@@ -28,6 +28,11 @@ def environment(*packages: str) -> dict[str, Any]:
     }
 
 
+def digest(file: Path) -> str:
+    """Return the sha256 of a file's bytes, hexadecimal."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def loaded_sources(*packages: str) -> dict[str, str]:
     """Return the sha256 of every source file of these packages that this process has loaded.
 
@@ -44,7 +49,7 @@ def loaded_sources(*packages: str) -> dict[str, str]:
         if name.partition(".")[0] in packages and (file := getattr(module, "__file__", None))
     ]
     return {
-        file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        file.relative_to(root).as_posix(): digest(file)
         for file in sorted(loaded)
         if file.is_relative_to(root)
     }

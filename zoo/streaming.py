@@ -84,17 +84,15 @@ class Stream:
 
     Args:
         encoder: Chunks of samples to frames.
-        model: Has `initial_state(batch)` and `step(features, lengths, state)`.
+        model: Has `reduction`, its frames per step, `initial_state(batch)` and
+            `step(features, lengths, state)`.
         finish: Has `initial_state(batch)` and `step(logits, steps, text, state)`.
-        reduction: Frames per step of the model.
         rate: Samples per second, which clients are told.
     """
 
-    def __init__(
-        self, encoder: Encoder, model: Any, finish: Any, reduction: int, rate: int
-    ) -> None:
+    def __init__(self, encoder: Encoder, model: Any, finish: Any, rate: int) -> None:
         self._encoder, self._model, self._finish = encoder, model, finish
-        self._reduction, self._rate = reduction, rate
+        self._rate = rate
         self._packing = Packing(self._flat(*self._initial(1)))
 
     def endpoints(self) -> dict[str, Endpoint]:
@@ -136,7 +134,8 @@ class Stream:
         encoder, model, finish = self._parted(raw["state"])
         finite = tf.reduce_all(tf.math.is_finite(raw["samples"]), axis=1)
         samples = tf.where(finite[:, None], raw["samples"], 0.0)
-        length = tf.where(finite, raw["length"], 0)
+        length = tf.clip_by_value(raw["length"], 0, tf.shape(samples)[1])
+        length = tf.where(finite, length, 0)
         features, lengths, encoder = self._encoder.step(samples, length, encoder)
         text, model, finish = self._listen(features, lengths, raw["text"], model, finish)
         return {
@@ -155,7 +154,8 @@ class Stream:
         self, features: Any, lengths: Any, text: Any, model: list[Any], finish: Tensors
     ) -> tuple[Any, list[Any], Tensors]:
         logits, model = self._model.step(features, lengths, model)
-        steps = (lengths + self._reduction - 1) // self._reduction
+        reduction = self._model.reduction
+        steps = (lengths + reduction - 1) // reduction
         text, finish = self._finish.step(logits, steps, text, finish)
         return text, model, finish
 

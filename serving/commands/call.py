@@ -32,6 +32,9 @@ HELP = "send text, a WAV, a CSV or an image to a running server"
 BATCH = 32
 """Rows per call: what a server that makes batches of that many still takes."""
 
+CHUNK = 100.0
+"""Milliseconds of a chunk."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
@@ -44,13 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rest", action="store_true", help="over REST instead of gRPC")
     parser.add_argument(
-        "--signature", default="serving_default", help="of the model (default: serving_default)"
+        "--signature", help="of the model (default: serving_default); not with --stream"
     )
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds (default: 60)")
     parser.add_argument("--stream", action="store_true", help="send recordings chunk by chunk")
-    parser.add_argument(
-        "--chunk", type=float, default=100.0, metavar="MS", help="of --stream (default: 100 ms)"
-    )
+    parser.add_argument("--chunk", type=float, metavar="MS", help="of --stream (default: 100 ms)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--version", type=int, help="a version instead of the latest one")
     which.add_argument("--label", help="a label instead of the latest version")
@@ -58,12 +59,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the answers; return 1 if a row cannot be used."""
-    if not 1 <= options.chunk <= 60_000:
-        raise MisuseError(f"--chunk must be from 1 to 60000 milliseconds, not {options.chunk:g}")
+    if options.stream and options.signature:
+        raise MisuseError("--stream has its own signatures: leave --signature out")
+    if options.chunk is not None and not options.stream:
+        raise MisuseError("--chunk belongs to --stream")
+    chunk = CHUNK if options.chunk is None else options.chunk
+    if not 1 <= chunk <= 60_000:
+        raise MisuseError(f"--chunk must be from 1 to 60000 milliseconds, not {chunk:g}")
     with _client(options) as client:
         if options.stream:
             for file in options.rows:
-                _listen(client, Path(file), options.chunk / 1000)
+                _listen(client, Path(file), chunk / 1000)
             return 0
         return _ask(client, options)
 
@@ -81,14 +87,15 @@ def _ask(client: Client, options: argparse.Namespace) -> int:
     """Send all rows, many at a time."""
     from serving.errors import RowError
     from serving.rows import json_lines, read_rows
+    from serving.values import DEFAULT_SIGNATURE
 
-    code = 0
-    rows = read_rows(options.rows, client.signature(options.signature).inputs)
+    code, signature = 0, options.signature or DEFAULT_SIGNATURE
+    rows = read_rows(options.rows, client.signature(signature).inputs)
     count = len(next(iter(rows.values())))
     for start in range(0, count, BATCH):
         batch = {name: values[start : start + BATCH] for name, values in rows.items()}
         try:
-            answer = client.predict(batch, signature=options.signature)
+            answer = client.predict(batch, signature=signature)
         except RowError as error:
             answer, code = dict(error.answer), 1
         for line in json_lines(answer, min(BATCH, count - start)):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks import results
-from benchmarks.quality import digest, make_record, summarise
-from zoo.environment import environment
+from benchmarks.quality import make_record, summarise
+from zoo.environment import digest, environment
 
 MARKERS = "# Title\n<!-- results: begin -->\nold\n<!-- results: end -->\nrest\n"
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from recipes.__main__ import main
+from recipes.headline import Headline
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -217,3 +218,9 @@ def test_the_probabilities_are_those_of_the_saved_model(tiny_run: Path) -> None:
     expected = scaled / scaled.sum(axis=1, keepdims=True)
     answer = pipeline.predict({"text": texts})
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
+
+
+def test_a_headline_knows_which_way_is_better() -> None:
+    accuracy, errors = Headline("accuracy"), Headline("wer", lower_is_better=True)
+    assert accuracy.is_better(0.9, 0.8) and not accuracy.is_better(0.8, 0.8)
+    assert errors.is_better(0.1, 0.2) and not errors.is_better(0.2, 0.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
@@ -15,7 +16,9 @@ import pytest
 
 from recipes import sentiment
 from recipes.run import Run
+from tests.sources import ROOT
 from zoo import datasets
+from zoo.environment import digest
 from zoo.errors import ConfigError
 from zoo.pipeline import Pipeline
 
@@ -105,3 +108,11 @@ def test_kill_9_and_the_same_command_end_with_the_weights_of_a_run_without(tmp_p
         assert set(ours.files) == set(theirs.files)
         for name in set(ours.files) - {"state"}:
             np.testing.assert_allclose(ours[name], theirs[name], rtol=0, atol=1e-6)
+
+
+def test_the_run_says_which_code_made_it(tiny_run: Path) -> None:
+    sources = json.loads((tiny_run / "sources.json").read_text())
+    used = {"recipes/sentiment.py", "zoo/models/sequence_classifier.py", "zoo/layers/recurrent.py"}
+    assert used <= sources.keys()
+    for file, sha256 in sources.items():
+        assert digest(ROOT / file) == sha256

@@ -137,6 +137,14 @@ def test_numbers_in_json_are_compared_as_numbers(
         assert stand_in.difference(np.array([0]), given) == pytest.approx(gap, abs=1e-9)
 
 
+def test_a_label_that_looks_like_a_number_is_a_text(probes: Probes) -> None:
+    stand_in = dataclasses.replace(
+        probes, answers={"label": np.array([b"0.500001"], object)}, outputs={"label": None}
+    )
+    with pytest.raises(ParityError, match="is '0.500002', not '0.500001'"):
+        stand_in.difference(np.array([0]), {"label": np.array([b"0.500002"], object)})
+
+
 def test_a_missing_output_is_named(probes: Probes) -> None:
     answers = {name: values for name, values in probes.answers.items() if name != "label"}
     with pytest.raises(ParityError, match="output 'label' is missing"):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from serving import streams
 from serving.__main__ import main
 from serving.client import Client
 from serving.commands import call as command
@@ -18,6 +19,8 @@ from serving.errors import RowError
 from serving.streams import Stream, chunks, read_recording
 from serving.transports import MockTransport
 from serving.values import Call, Signature, TensorSpec
+from tests.zoo.test_streaming import Pairs, RunningSum, Written
+from zoo import streaming
 from zoo.errors import DataError
 
 RATE = 8000
@@ -88,7 +91,7 @@ def test_what_is_no_recording_is_named(tmp_path: Path):
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), RATE)
     for name, reason in {
         "text.wav": "Format not recognised",
-        "empty.wav": "holds no sound",
+        "empty.wav": "holds no samples",
         "missing.wav": "there is no file",
     }.items():
         with pytest.raises(DataError, match=reason) as caught:
@@ -122,3 +125,25 @@ def test_call_shows_the_text_whenever_it_changes(
 def test_a_chunk_must_have_a_length(chunk: str, capsys: pytest.CaptureFixture[str]):
     assert main(["call", "counter", "a.wav", "--stream", "--chunk", chunk]) == 2
     assert "--chunk must be from 1 to 60000 milliseconds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--chunk", "50"], "--chunk belongs to --stream"),
+        (["--stream", "--signature", "waveform"], "--stream has its own signatures"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["call", "counter", "a.wav", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_client_and_model_call_the_signatures_by_the_same_names():
+    endpoints = streaming.Stream(Pairs(), RunningSum(), Written(), rate=RATE).endpoints()
+    assert [*endpoints] == [streams.START, streams.STEP, streams.END]
+    for name, signature in SIGNATURES.items():
+        assert {*endpoints[name].inputs} == {*signature.inputs}
+        assert {*endpoints[name].outputs} == {*signature.outputs}

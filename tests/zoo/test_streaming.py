@@ -44,6 +44,8 @@ class Pairs:
 class RunningSum:
     """A model whose logits are the sum of all frames so far."""
 
+    reduction = 1
+
     def initial_state(self, batch: Any) -> list[Any]:
         return [tf.zeros([batch, 1])]
 
@@ -83,7 +85,7 @@ def test_tensors_survive_being_packed():
 
 @pytest.fixture
 def stream() -> Stream:
-    return Stream(Pairs(), RunningSum(), Written(), reduction=1, rate=8000)
+    return Stream(Pairs(), RunningSum(), Written(), rate=8000)
 
 
 def heard(stream: Stream, *chunks: list[list[float]]) -> list[str]:
@@ -133,3 +135,11 @@ def test_the_ports_of_what_goes_on_are_those_of_what_came_out(stream: Stream):
         ports = {start.outputs[name], step.inputs[name], step.outputs[name], end.inputs[name]}
         assert len(ports) == 1
     assert start.outputs["state"].shape == (4,)
+
+
+def test_a_length_beyond_the_chunk_is_that_of_the_chunk(stream: Stream):
+    start = stream.start({"stream": tf.constant(["", ""])})
+    after = {name: start[name] for name in ("state", "text")}
+    samples = tf.constant([[1.0, 2.0], [1.0, 2.0]])
+    answer = stream.step({"samples": samples, "length": tf.constant([99, -1]), **after})
+    assert answer["text"].numpy().tolist() == [b"3 ", b""]

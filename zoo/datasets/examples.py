@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from zoo.errors import DataError, suggestion
 
@@ -24,6 +25,30 @@ class Source:
     url: str
     licence: str
     citation: str
+
+
+def check_columns(
+    name: str, unit: str, count: int, columns: Mapping[str, Sequence[Any] | None]
+) -> None:
+    """Refuse columns of a data set that do not go together.
+
+    Args:
+        name: The data set's name.
+        unit: What a row is.
+        count: Number of rows.
+        columns: Values by column, None for a column that is not there; "splits" among them.
+
+    Raises:
+        DataError: A column differs in length, or a split is not one of the three.
+    """
+    for column, values in columns.items():
+        if values is not None and len(values) != count:
+            raise DataError(
+                f"data set '{name}': every column needs one value per {unit}, and there "
+                f"are {count} {unit}s but {len(values)} {column}"
+            )
+    for split in sorted(set(columns["splits"] or ()) - set(PARTS)):
+        raise DataError(f"data set '{name}': '{split}' is not a part{suggestion(split, PARTS)}")
 
 
 @dataclass(frozen=True)
@@ -52,16 +77,7 @@ class TextExamples:
 
     def __post_init__(self) -> None:
         columns = {"labels": self.labels, "splits": self.splits, "ratings": self.ratings}
-        for column, values in columns.items():
-            if values is not None and len(values) != len(self.texts):
-                raise DataError(
-                    f"data set '{self.name}': every column needs one value per text, and there "
-                    f"are {len(self.texts)} texts but {len(values)} {column}"
-                )
-        for split in sorted(set(self.splits or ()) - set(PARTS)):
-            raise DataError(
-                f"data set '{self.name}': '{split}' is not a part{suggestion(split, PARTS)}"
-            )
+        check_columns(self.name, "text", len(self.texts), columns)
 
     def __len__(self) -> int:
         """Return the number of rows."""

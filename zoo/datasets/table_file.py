@@ -54,7 +54,7 @@ def read_table(
     splits: list[str] = []
     for where, row in rows(path, text_column, label_column):
         texts.append(text_of(row, text_column, where))
-        labels.append(_label(row.get(label_column), label_column, where))
+        labels.append(_label(row, label_column, where))
         if splits or SPLIT_COLUMN in row:
             splits.append(part_of(row, where))
     if not any(text.strip() for text in texts):
@@ -231,15 +231,16 @@ def text_of(row: Mapping[str, object], column: str, where: str) -> str:
     return value
 
 
-def _label(value: object, column: str, where: str) -> str:
+def _label(row: Mapping[str, object], column: str, where: str) -> str:
     """Return a label as a string."""
+    value = row.get(column)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
     if value is None or (isinstance(value, str) and not value.strip()):
         raise DataError(f"{where}: no label; every row needs one in '{column}'")
-    return text_of({column: value}, column, where)
+    return text_of(row, column, where)
 
 
 def part_of(row: Mapping[str, object], where: str) -> str:

@@ -297,7 +297,7 @@ class _Search:
     def _sentences(self, beam: _Beam, constraint: Constraint) -> tuple[Any, Any, Any]:
         """Return mass and words' score of the sentences that the prefixes stand for.
 
-        Also whether a prefix ends inside a word; that is `_NONE` unless there is nothing else.
+        Also whether a prefix that ends inside a word counts, since its row has no other kind.
         """
         complete, states = self._finished(beam)
         between = beam.node == 0

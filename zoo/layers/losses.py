@@ -58,7 +58,7 @@ def ctc_loss(labels: Any, logits: Any, label_lengths: Any, lengths: Any) -> Any:
 
     Connectionist temporal classification (Graves et al. 2006).
 
-    On TensorFlow this is its own operation, 13 times as fast on a CPU as the loop that
+    On TensorFlow this is its own operation, much faster on a CPU than the loop that
     `keras.ops.ctc_loss` makes; on other backends it is that loop.
 
     Args:

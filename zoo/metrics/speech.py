@@ -31,7 +31,7 @@ def word_error_rate(truth: Sequence[str], guess: Sequence[str]) -> float:
         DataError: The rows differ in number, or no true text has a word.
     """
     _check(truth, guess)
-    return float(_jiwer().wer(list(truth), list(guess)))
+    return float(_jiwer().wer([*map(_words, truth)], [*map(_words, guess)]))
 
 
 def character_error_rate(truth: Sequence[str], guess: Sequence[str]) -> float:
@@ -60,7 +60,7 @@ def alignment(truth: str, guess: str) -> list[Edit]:
     said, heard = truth.split(), guess.split()
     if not said or not heard:
         return [*(Edit("delete", w, "") for w in said), *(Edit("insert", "", w) for w in heard)]
-    chunks = _jiwer().process_words(truth, guess).alignments[0]
+    chunks = _jiwer().process_words(_words(truth), _words(guess)).alignments[0]
     return [edit for chunk in chunks for edit in _edits(chunk, said, heard)]
 
 
@@ -70,6 +70,11 @@ def _edits(chunk: Any, said: Sequence[str], heard: Sequence[str]) -> list[Edit]:
     size = max(len(true), len(found))
     pairs = zip(true or [""] * size, found or [""] * size, strict=True)
     return [Edit(chunk.type, *pair) for pair in pairs]
+
+
+def _words(text: str) -> str:
+    """Return words with single spaces between them, all that jiwer splits at."""
+    return " ".join(text.split())
 
 
 def _check(truth: Sequence[str], guess: Sequence[str]) -> None:

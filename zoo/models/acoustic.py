@@ -57,7 +57,6 @@ class AcousticModel(keras.Model):
             raise UnknownNameError("front", front, FRONTS)
 
         # === Parts ===
-        augment = SpecAugment(**(spec_augment or {}), name="spec_augment")
         reduce = FRONTS[front](reduction, name="front")
         project = keras.layers.Dense(units, name="projection")
         norms = [keras.layers.LayerNormalization(name=f"norm_{index}") for index in range(layers)]
@@ -69,7 +68,9 @@ class AcousticModel(keras.Model):
         # === Graph ===
         features = keras.Input((None, bins), dtype="float32", name="features")
         lengths = keras.Input((), dtype="int32", name="lengths")
-        x = features if spec_augment is None else augment([features, lengths])
+        x = features
+        if spec_augment is not None:
+            x = SpecAugment(**spec_augment, name="spec_augment")([features, lengths])
         x = project(reduce([x, lengths]))
         for norm, layer, drop in zip(norms, stack, drops, strict=True):
             x = drop(layer(norm(x)))

@@ -148,7 +148,7 @@ class SpeechEncoder(tf.Module):
             raise UnknownNameError("kind of features", kind, KINDS)
         if normalisation not in NORMALISATIONS:
             raise UnknownNameError("normalisation", normalisation, NORMALISATIONS)
-        if not 1 <= coefficients <= bins:
+        if kind == "mfcc" and not 1 <= coefficients <= bins:
             raise ConfigError(f"coefficients must be from 1 to bins = {bins}, not {coefficients}")
         if orders not in (0, 1, 2):
             raise ConfigError(f"orders must be 0, 1 or 2, not {orders}")

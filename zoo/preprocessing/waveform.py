@@ -92,8 +92,8 @@ class _Format(NamedTuple):
     tag: Any
     channels: Any
     rate: Any
-    width: Any
-    """Bytes of one sample of one channel."""
+    bits: Any
+    """Of one sample of one channel."""
     start: Any
     """Where the sound begins in the file; -1 if nothing says so."""
     length: Any
@@ -106,12 +106,13 @@ def _decode(contents: Any, rate: int, max_seconds: float) -> tuple[Any, Any]:
     size = tf.size(content, tf.int64)
     padded = tf.pad(content, [[0, _HEADER]])
     header = _header(padded, size)
-    encodings = [(_PCM, width) for width in (1, 2, 3, 4)] + [(_FLOAT, width) for width in (4, 8)]
-    encoding = _place([(header.tag == tag) & (header.width == w) for tag, w in encodings])
+    encodings = [(_PCM, bits) for bits in (8, 16, 24, 32)] + [(_FLOAT, bits) for bits in (32, 64)]
+    encoding = _place([(header.tag == tag) & (header.bits == bits) for tag, bits in encodings])
     known = _place([header.rate == each for each in RATES])
     there = size - header.start
     announced = tf.where(_is_any(header.length, _UNTIL_THE_END), there, header.length)
-    frames = announced // tf.maximum(header.channels * header.width, 1)
+    width = header.channels * header.bits // 8
+    frames = announced // tf.maximum(width, 1)
     status = _first(
         (size == 0, EMPTY),
         (_text(padded, 0) != "RIFF", NO_WAV),
@@ -125,8 +126,7 @@ def _decode(contents: Any, rate: int, max_seconds: float) -> tuple[Any, Any]:
     )
 
     def samples() -> Any:
-        end = header.start + frames * header.channels * header.width
-        sound = content[header.start : end]
+        sound = content[header.start : header.start + frames * width]
         mono = tf.reduce_mean(
             tf.reshape(_numbers(sound, encoding), [frames, header.channels]), axis=1
         )
@@ -159,7 +159,7 @@ def _header(content: Any, size: Any) -> _Format:
         tag=tf.where(tag == _EXTENSIBLE, _integer(content, at + 24, 2), tag),
         channels=_integer(content, at + 2, 2),
         rate=_integer(content, at + 4, 4),
-        width=_integer(content, at + 14, 2) // 8,
+        bits=_integer(content, at + 14, 2),
         start=tf.where((form >= 0) & (form + 16 <= size), sound, -1),
         length=_integer(content, tf.maximum(sound, 4) - 4, 4),
     )

@@ -178,3 +178,10 @@ def test_check_labels():
     check_labels(["a", "b", "b"], ["b"], "test")
     with pytest.raises(MisuseError, match="label 'positve' occurs in the test part.*'positive'"):
         check_labels(["positive", "negative"], ["positive", "positve"], "test")
+
+
+def test_a_split_that_only_later_rows_name_is_refused(read):
+    rows = [{"text": "a", "label": "x"}, {"text": "b", "label": "y", "split": "test"}] * 6
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    with pytest.raises(DataError, match="line 3: None is not a part"):
+        read("a.jsonl", lines)

@@ -49,3 +49,8 @@ def test_what_cannot_be_counted_is_refused(rate):
         rate(["a", "b"], ["a"])
     with pytest.raises(DataError, match="at least one true word"):
         rate(["", " "], ["a", "b"])
+
+
+def test_any_white_space_stands_between_words():
+    assert word_error_rate(["one\ttwo"], ["one  two"]) == 0
+    assert alignment("one\ttwo", " one two") == [("equal", "one", "one"), ("equal", "two", "two")]

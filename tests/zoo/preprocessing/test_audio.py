@@ -166,7 +166,7 @@ class TestFiles:
     [
         ({"kind": "mfc"}, "unknown kind of features 'mfc'; did you mean 'mfcc'"),
         ({"normalisation": "row"}, "unknown normalisation 'row'"),
-        ({"coefficients": 99}, "coefficients must be from 1 to bins = 80, not 99"),
+        ({"kind": "mfcc", "coefficients": 99}, "coefficients must be from 1 to bins = 80, not 99"),
         ({"orders": 3}, "orders must be 0, 1 or 2, not 3"),
         ({"hop_seconds": 0.1}, "in rising order, not 0.1, 0.025 and 60.0 seconds"),
         ({"rate": 8000, "bins": 200}, "200 mel bands are too many for 8000 samples per second"),
@@ -175,3 +175,7 @@ class TestFiles:
 def test_other_values_are_refused(options: dict[str, Any], message: str):
     with pytest.raises((ConfigError, UnknownNameError), match=message):
         SpeechEncoder(**options)
+
+
+def test_coefficients_are_of_mfccs_alone():
+    assert SpeechEncoder(bins=10).features == 10

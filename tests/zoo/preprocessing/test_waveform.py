@@ -122,6 +122,11 @@ class TestBadFiles:
         assert (good, status, also) == ("", reason, "")
         np.testing.assert_array_equal(first, second)
 
+    @pytest.mark.parametrize("bits", [0, 1, 12, 15, 20, 40])
+    def test_bits_that_fill_no_bytes_are_refused(self, bits: int):
+        ((_, status),) = decoded(GOOD[:34] + struct.pack("<H", bits) + GOOD[36:])
+        assert status == waveform.NO_ENCODING
+
     def test_a_batch_of_none_is_a_batch(self):
         assert decode(tf.constant([], tf.string)).samples.shape[0] == 0
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from zoo.datasets.examples import PARTS, Source
+from zoo.datasets.examples import PARTS, Source, check_columns
 from zoo.datasets.splits import Fractions
-from zoo.errors import ConfigError, DataError, MisuseError, suggestion
+from zoo.errors import DataError, UnknownNameError
+from zoo.sound import read_sound
 
 BAD_SHARE = 0.05
 """Share of the recordings that may be unreadable before that is an error."""
@@ -54,24 +55,7 @@ class FileRecording:
 
     def read(self) -> tuple[np.ndarray, int]:
         """Return the mean of the channels, and the samples per second."""
-        try:
-            import soundfile
-        except ImportError as error:
-            raise MisuseError(
-                "reading a recording takes soundfile: pip install -r requirements-speech.txt"
-            ) from error
-        if not self.path.is_file():
-            raise DataError(f"there is no file '{self.path}'")
-        try:
-            samples, rate = soundfile.read(
-                self.path, dtype="float32", always_2d=True, **dict(self.options)
-            )
-        except (OSError, RuntimeError) as error:
-            reason = str(error).rpartition(": ")[2]
-            raise DataError(f"cannot read '{self.path}': {reason}") from error
-        if not len(samples):
-            raise DataError(f"'{self.path}' holds no samples")
-        return samples.mean(axis=1), rate
+        return read_sound(self.path, **dict(self.options))
 
 
 @dataclass(frozen=True)
@@ -100,16 +84,7 @@ class SpeechExamples:
 
     def __post_init__(self) -> None:
         columns = {"texts": self.texts, "speakers": self.speakers, "splits": self.splits}
-        for column, values in columns.items():
-            if values is not None and len(values) != len(self.recordings):
-                raise DataError(
-                    f"data set '{self.name}': every column needs one value per recording, and "
-                    f"there are {len(self.recordings)} recordings but {len(values)} {column}"
-                )
-        for split in sorted(set(self.splits or ()) - set(PARTS)):
-            raise DataError(
-                f"data set '{self.name}': '{split}' is not a part{suggestion(split, PARTS)}"
-            )
+        check_columns(self.name, "recording", len(self.recordings), columns)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -154,6 +129,29 @@ def split_speech(examples: SpeechExamples, fractions: Fractions) -> SpeechSplit:
     for part, share in (("test", fractions.test), ("validation", fractions.validation)):
         if part not in parts:
             _cut(parts, whose, part, share)
+    return _parted(examples, parts)
+
+
+def leave_one_out(examples: SpeechExamples, speaker: str) -> SpeechSplit:
+    """Test on all that one speaker says; the next one, by name, validates; the others train.
+
+    Raises:
+        DataError: The speakers are not known, or fewer than three.
+        UnknownNameError: There is no such speaker.
+    """
+    if examples.speakers is None or len(set(examples.speakers)) < 3:
+        raise DataError(f"data set '{examples.name}': leaving one out takes three known speakers")
+    names = sorted(set(examples.speakers))
+    if speaker not in names:
+        raise UnknownNameError("speaker", speaker, names)
+    part = dict.fromkeys(names, "train")
+    part[speaker] = "test"
+    part[names[(names.index(speaker) + 1) % len(names)]] = "validation"
+    return _parted(examples, [part[who] for who in examples.speakers])
+
+
+def _parted(examples: SpeechExamples, parts: Sequence[str]) -> SpeechSplit:
+    """Return the three parts of rows that each say which one is theirs."""
     rows = {part: [row for row, own in enumerate(parts) if own == part] for part in PARTS}
     for part, chosen in rows.items():
         if not chosen:
@@ -163,28 +161,6 @@ def split_speech(examples: SpeechExamples, fractions: Fractions) -> SpeechSplit:
                 f"at least one, and there are {len(examples)} rows{known}"
             )
     return SpeechSplit(*(examples.select(rows[part]) for part in PARTS))
-
-
-def leave_one_out(examples: SpeechExamples, speaker: str) -> SpeechSplit:
-    """Test on all that one speaker says; the next one, by name, validates; the others train.
-
-    Raises:
-        DataError: The speakers are not known, or fewer than three.
-        ConfigError: There is no such speaker.
-    """
-    if examples.speakers is None or len(set(examples.speakers)) < 3:
-        raise DataError(f"data set '{examples.name}': leaving one out takes three known speakers")
-    names = sorted(set(examples.speakers))
-    if speaker not in names:
-        raise ConfigError(f"unknown speaker '{speaker}'{suggestion(speaker, names)}")
-    part = dict.fromkeys(names, "train")
-    part[speaker] = "test"
-    part[names[(names.index(speaker) + 1) % len(names)]] = "validation"
-    rows = {
-        name: [row for row, who in enumerate(examples.speakers) if part[who] == name]
-        for name in PARTS
-    }
-    return SpeechSplit(*(examples.select(rows[name]) for name in PARTS))
 
 
 def _shared(parts: Iterable[str], speakers: Iterable[str]) -> bool:

@@ -12,7 +12,7 @@ import soundfile
 from zoo.datasets import Fractions, speech
 from zoo.datasets.speech import an4, fsdd
 from zoo.datasets.speech.examples import FileRecording, SpeechExamples
-from zoo.errors import ConfigError, DataError, DataUnavailableError, UnknownNameError
+from zoo.errors import DataError, DataUnavailableError, UnknownNameError
 
 TONE = 0.5 * np.sin(np.arange(800) / 5)
 
@@ -94,7 +94,7 @@ class TestSplits:
     def test_one_speaker_is_left_out(self):
         split = speech.leave_one_out(examples("abcabca"), "c")
         assert [set(part.speakers or ()) for part in split] == [{"b"}, {"a"}, {"c"}]
-        with pytest.raises(ConfigError, match="unknown speaker 'd'"):
+        with pytest.raises(UnknownNameError, match="unknown speaker 'd'"):
             speech.leave_one_out(examples("abc"), "d")
         with pytest.raises(DataError, match="takes three known speakers"):
             speech.leave_one_out(examples("ab"), "a")
