@@ -50,6 +50,10 @@ class Prepare(Stage, Protocol):
         """Return at least one time step, whatever the row holds."""
         ...
 
+    def entrances(self, model: Any, finish: Any) -> dict[str, Endpoint]:
+        """Return what is served beside the pipeline itself, by signature name."""
+        ...
+
     def probe_rows(self) -> dict[str, np.ndarray]:
         """Return rows at the edges of what may be sent."""
         ...
@@ -108,7 +112,8 @@ class Pipeline:
 
     def endpoints(self) -> dict[str, Endpoint]:
         """Return what the exported model serves, by signature name."""
-        return {"serving_default": Endpoint(self, self.inputs, self.outputs)}
+        others = self.prepare.entrances(self.model, self.finish)
+        return {"serving_default": Endpoint(self, self.inputs, self.outputs), **others}
 
     def predict(self, raw: Mapping[str, Any], batch_size: int = 256) -> dict[str, np.ndarray]:
         """Return the answers as NumPy arrays, strings as bytes.

@@ -1,13 +1,15 @@
-"""Sound files of any kind to samples, outside the graph, by soundfile."""
+"""Sound files of any kind to samples, by soundfile, and samples to WAV, outside the graph."""
 
 from __future__ import annotations
 
+import io
+import wave
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zoo.errors import DataError, MisuseError
+from zoo.errors import ConfigError, DataError, MisuseError
 
 
 def read_sound(path: Path, **options: Any) -> tuple[np.ndarray, int]:
@@ -37,3 +39,23 @@ def read_sound(path: Path, **options: Any) -> tuple[np.ndarray, int]:
     if not len(samples):
         raise DataError(f"'{path}' holds no samples")
     return samples.mean(axis=1), rate
+
+
+def encode_wav(samples: np.ndarray, rate: int) -> bytes:
+    """Return a mono WAV file of 16-bit PCM.
+
+    Args:
+        samples: `float[time]`, clipped to -1 and 1.
+        rate: Samples per second.
+
+    Raises:
+        ConfigError: There is more than one axis.
+    """
+    if samples.ndim != 1:
+        raise ConfigError(f"samples must be [time], not {list(samples.shape)}")
+    numbers = np.clip(np.round(samples * 2.0**15), -(2**15), 2**15 - 1)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 2, rate, len(samples), "NONE", "not compressed"))
+        writer.writeframes(numbers.astype("<i2").tobytes())
+    return file.getvalue()

@@ -8,3 +8,5 @@ from .lexicon import Lexicon as Lexicon
 from .ngram import NGram as NGram
 from .transcripts import SEARCHES as SEARCHES
 from .transcripts import Transcriber as Transcriber
+from .weights import compiled_search as compiled_search
+from .weights import fit_weights as fit_weights

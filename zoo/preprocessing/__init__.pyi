@@ -1,9 +1,11 @@
 from .audio import SpeechEncoder as SpeechEncoder
 from .audio import deltas as deltas
-from .audio import normalise as normalise
 from .batching import Batch as Batch
 from .batching import BucketedBatches as BucketedBatches
 from .batching import padded_lengths as padded_lengths
+from .chunks import ChunkEncoder as ChunkEncoder
+from .normalisation import RunningNormalisation as RunningNormalisation
+from .normalisation import normalise as normalise
 from .targets import character_targets as character_targets
 from .targets import class_targets as class_targets
 from .text import TextEncoder as TextEncoder
@@ -11,5 +13,4 @@ from .text import learn_vocabulary as learn_vocabulary
 from .waveform import RATES as RATES
 from .waveform import Waveforms as Waveforms
 from .waveform import decode_wav as decode_wav
-from .waveform import encode_wav as encode_wav
 from .waveform import resample as resample

@@ -7,7 +7,7 @@ its frames.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,32 +16,20 @@ import tensorflow as tf
 from scipy.fft import dct
 
 from zoo.errors import ConfigError, UnknownNameError
-from zoo.ports import Port, Ports
+from zoo.ports import Endpoint, Port, Ports
 from zoo.preprocessing import waveform
+from zoo.preprocessing.chunks import ChunkEncoder
+from zoo.preprocessing.normalisation import RunningNormalisation, normalise
+from zoo.sound import encode_wav
+from zoo.streaming import Stream
 
 KINDS = ("log_mel", "mfcc")
-NORMALISATIONS = ("utterance", "none")
-PREEMPHASIS = 0.97
+NORMALISATIONS = ("utterance", "running", "none")
 LOWEST = 20.0
 """Hertz at which the mel bands begin; they end at half of the rate."""
 
 _FLOOR = 1e-10
 """Added to energies, so that digital silence has a logarithm."""
-
-_SPREAD = 1e-5
-"""Added to variances, so that a constant row stays finite."""
-
-
-def emphasise(samples: Any, lengths: Any) -> Any:
-    """Return x[t] - 0.97 x[t - 1], which lifts high frequencies; 0 behind each row's length.
-
-    Args:
-        samples: `float32[batch, time]`.
-        lengths: `int32[batch]`.
-    """
-    before = tf.pad(samples[:, :-1], [[0, 0], [1, 0]])
-    real = tf.sequence_mask(lengths, tf.shape(samples)[1])
-    return tf.where(real, samples - PREEMPHASIS * before, 0.0)
 
 
 def mel_filters(bins: int, fft: int, rate: int) -> np.ndarray:
@@ -91,21 +79,6 @@ def _frames_at(features: Any, places: Any) -> Any:
     return tf.gather(features, places, batch_dims=1)
 
 
-def normalise(features: Any, lengths: Any) -> Any:
-    """Return features with mean 0 and variance 1 over each row; 0 behind its length.
-
-    Args:
-        features: `float32[batch, frames, bins]`.
-        lengths: `int32[batch]`, at least 1.
-    """
-    real = tf.sequence_mask(lengths, tf.shape(features)[1])[:, :, None]
-    count = tf.cast(lengths, tf.float32)[:, None, None]
-    mean = tf.reduce_sum(tf.where(real, features, 0.0), axis=1, keepdims=True) / count
-    centred = tf.where(real, features - mean, 0.0)
-    variance = tf.reduce_sum(tf.square(centred), axis=1, keepdims=True) / count
-    return centred * tf.math.rsqrt(variance + _SPREAD)
-
-
 class SpeechEncoder(tf.Module):
     """Recordings to features; the `prepare` of a speech pipeline. Never raises for a row.
 
@@ -121,8 +94,11 @@ class SpeechEncoder(tf.Module):
         orders: Slopes that are appended: 0 none, 1 of the features, 2 also of their slopes.
         window_seconds: Length of a frame.
         hop_seconds: From frame to frame.
-        normalisation: "utterance" for mean 0 and variance 1 over each row, or "none".
+        normalisation: "utterance" for mean 0 and variance 1 over each row; "running" for that
+            over what was heard so far, which can be streamed; or "none".
         max_seconds: Longer recordings get a status.
+        usual: Mean and deviation of each feature, from which "running" starts; 0 and 1 if it
+            is not given.
 
     Raises:
         ConfigError: A value breaks its rule.
@@ -142,6 +118,7 @@ class SpeechEncoder(tf.Module):
         hop_seconds: float = 0.010,
         normalisation: str = "utterance",
         max_seconds: float = 60.0,
+        usual: tuple[Sequence[float], Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
         if kind not in KINDS:
@@ -162,6 +139,8 @@ class SpeechEncoder(tf.Module):
         self.window_seconds, self.hop_seconds = window_seconds, hop_seconds
         self.max_seconds = max_seconds
         self.window, self.hop = round(window_seconds * rate), round(hop_seconds * rate)
+        self.usual = usual and tuple(map(tuple, usual))
+        self._running = RunningNormalisation(self.features, *(usual or ()))
         self._fft = 1 << (self.window - 1).bit_length()
         self._filters = mel_filters(bins, self._fft, rate)
         self._cosines = dct(np.eye(bins), norm="ortho")[:, :coefficients].astype(np.float32)
@@ -173,6 +152,14 @@ class SpeechEncoder(tf.Module):
 
     def __call__(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         audio = waveform.decode_wav(raw["audio"], self.rate, self.max_seconds)
+        return self._encoded(audio)
+
+    def of_samples(self, samples: Any, length: Any) -> dict[str, Any]:
+        """Return what the call returns, of `float32[batch, time]` and `int32[batch]`."""
+        audio = waveform.check_samples(samples, length, self.rate, self.max_seconds)
+        return self._encoded(audio)
+
+    def _encoded(self, audio: waveform.Waveforms) -> dict[str, Any]:
         features, lengths = self.encode(audio.samples, audio.lengths)
         return {"features": features, "lengths": lengths, "status": audio.status}
 
@@ -184,8 +171,26 @@ class SpeechEncoder(tf.Module):
             lengths: `int32[batch]`.
         """
         counts = 1 + tf.maximum(lengths - self.window, 0) // self.hop
+        features = self.describe(waveform.emphasise(samples, lengths), counts)
+        if self.normalisation == "utterance":
+            return normalise(features, counts), counts
+        if self.normalisation == "running":
+            state = self._running.initial_state(tf.shape(samples)[0])
+            return self._running.step(features, counts, state)[0], counts
+        real = tf.sequence_mask(counts, tf.shape(features)[1])[:, :, None]
+        return tf.where(real, features, 0.0), counts
+
+    def describe(self, clean: Any, counts: Any) -> Any:
+        """Return the features of frames before they are normalised.
+
+        Args:
+            clean: `float32[batch, time]`, samples that are emphasised.
+            counts: `int32[batch]`, frames of each row.
+
+        Returns:
+            `float32[batch, frames, features]`, at least one frame; anything behind a row's count.
+        """
         longest = tf.reduce_max(tf.concat([counts, [1]], axis=0))
-        clean = emphasise(samples, lengths)
         missing = self.window + (longest - 1) * self.hop - tf.shape(clean)[1]
         clean = tf.pad(clean, [[0, 0], [0, tf.maximum(missing, 0)]])
         frames = tf.signal.frame(clean, self.window, self.hop)[:, :longest]
@@ -197,28 +202,47 @@ class SpeechEncoder(tf.Module):
         parts = [features]
         for _ in range(self.orders):
             parts.append(deltas(parts[-1], counts))
-        features = tf.concat(parts, axis=-1)
-        if self.normalisation == "utterance":
-            return normalise(features, counts), counts
-        return tf.where(tf.sequence_mask(counts, longest)[:, :, None], features, 0.0), counts
+        return tf.concat(parts, axis=-1)
+
+    def entrances(self, model: Any, finish: Any) -> dict[str, Endpoint]:
+        """Return what else is served: samples instead of a file, and streams where they can be."""
+        outputs = finish.outputs
+        inputs = Ports(
+            samples=Port((None,), "float32", f"{self.rate} per second, from -1 to 1"),
+            length=Port((), "int32", "how many of them are real"),
+        )
+
+        def answer(raw: Mapping[str, Any]) -> dict[str, Any]:
+            features = self.of_samples(raw["samples"], raw["length"])
+            status = features.pop("status")
+            return finish(model(features, training=False), status)
+
+        served = {"waveform": Endpoint(answer, inputs, outputs)}
+        if self.normalisation == "running":
+            encoder = ChunkEncoder(self, self._running, model.reduction)
+            served |= Stream(encoder, model, finish, self.rate).endpoints()
+        return served
 
     def probe_rows(self) -> dict[str, np.ndarray]:
         """Return rows at the edges of what may be sent: `audio: object[rows]` of bytes."""
         time = np.arange(self.rate) / self.rate
-        tone = np.sin(2 * np.pi * 440 * time)
-        good = waveform.encode_wav(tone, self.rate)
+        # In noise, as every recording is: what an FFT leaves in the empty bands of a pure tone
+        # is rounding, which differs with the number of rows.
+        hiss = np.random.default_rng(0).normal(0, 0.1, self.rate)
+        tone = 0.3 * np.sin(2 * np.pi * 440 * time) + hiss
+        good = encode_wav(tone, self.rate)
         rows = [
             b"",
             b"a text file that poses as a recording",
             good[:20],
             good[: len(good) // 2],
-            waveform.encode_wav(np.zeros(0), self.rate),
-            waveform.encode_wav(np.array([0.5]), self.rate),
-            waveform.encode_wav(np.zeros(self.rate), self.rate),
-            waveform.encode_wav(9 * tone, self.rate),
-            waveform.encode_wav(tone, 44_100),
-            waveform.encode_wav(tone, 12_345),
-            waveform.encode_wav(np.zeros(round(8000 * (self.max_seconds + 1))), 8000),
+            encode_wav(np.zeros(0), self.rate),
+            encode_wav(np.array([0.5]), self.rate),
+            encode_wav(np.zeros(self.rate), self.rate),
+            encode_wav(9 * tone, self.rate),
+            encode_wav(tone, 44_100),
+            encode_wav(tone, 12_345),
+            encode_wav(np.zeros(round(8000 * (self.max_seconds + 1))), 8000),
         ]
         return {"audio": np.array(rows, dtype=object)}
 
@@ -234,6 +258,7 @@ class SpeechEncoder(tf.Module):
             "hop_seconds": self.hop_seconds,
             "normalisation": self.normalisation,
             "max_seconds": self.max_seconds,
+            "usual": self.usual,
         }
 
     def save_assets(self, folder: Path) -> None:

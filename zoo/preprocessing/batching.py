@@ -75,6 +75,10 @@ class BucketedBatches:
             target[: len(self.sequences[row])] = self.sequences[row]
         return padded
 
+    def steps(self, batch: Batch) -> np.ndarray:
+        """Return how many steps of each row of `batch` are real, `int32[batch]`."""
+        return np.array([len(self.sequences[row]) for row in batch.rows], np.int32)
+
     def map(self, function: Callable[[np.ndarray], Any]) -> np.ndarray:
         """Return `function` of every row, in the order of the rows.
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from zoo.errors import ConfigError, DataError
-from zoo.ports import Port, Ports
+from zoo.ports import Endpoint, Port, Ports
 
 PAD, UNKNOWN = 0, 1
 
@@ -115,6 +115,10 @@ class TextEncoder(tf.Module):
         tokens = tf.pad(tokens, [[0, 0], [0, time - tf.shape(tokens)[1]]], constant_values=PAD)
         status = tf.where(pieces.row_lengths() > 0, "", EMPTY)
         return {"tokens": tokens, "status": tf.where(valid, status, INVALID)}
+
+    def entrances(self, model: Any, finish: Any) -> dict[str, Endpoint]:
+        """Return what else is served: nothing."""
+        return {}
 
     def probe_rows(self) -> dict[str, np.ndarray]:
         """Return rows at the edges of what may be sent: `text: object[rows]` of bytes."""

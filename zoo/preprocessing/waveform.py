@@ -5,16 +5,12 @@ What is wrong with a file is the status of its row; no content of a row raises.
 
 from __future__ import annotations
 
-import io
 import math
-import wave
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-
-from zoo.errors import ConfigError
 
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
 """Samples per second that a file may have."""
@@ -33,6 +29,8 @@ def too_long(seconds: float) -> str:
     """Return the status of audio that is longer than so many seconds."""
     return f"audio is longer than {seconds:g} seconds"
 
+
+PREEMPHASIS = 0.97
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 65534
 _MOST_CHUNKS = 64
@@ -84,6 +82,32 @@ def decode_wav(contents: Any, rate: int, max_seconds: float) -> Waveforms:
     padded = samples.to_tensor(0.0)
     padded = tf.pad(padded, [[0, 0], [0, tf.cast(tf.shape(padded)[1] == 0, tf.int32)]])
     return Waveforms(padded, lengths, status)
+
+
+def check_samples(samples: Any, length: Any, rate: int, max_seconds: float) -> Waveforms:
+    """Return rows of samples with a status each; a bad row has the length 0.
+
+    Args:
+        samples: `float32[batch, time]`.
+        length: `int32[batch]`, how many of a row are real; more than there are is all of them.
+        rate: Samples per second.
+        max_seconds: Longer rows get a status.
+    """
+    length = tf.clip_by_value(length, 0, tf.shape(samples)[1])
+    real = tf.sequence_mask(length, tf.shape(samples)[1])
+    finite = tf.reduce_all(tf.math.is_finite(samples) | ~real, axis=1)
+    status = _first(
+        (length < 1, NO_SAMPLES),
+        (~finite, NOT_FINITE),
+        (length > round(max_seconds * rate), too_long(max_seconds)),
+    )
+    good = tf.broadcast_to(status, tf.shape(length)) == ""
+    # The length is that of the longest good row, so that a bad one costs nobody time.
+    length = tf.where(good, length, 0)
+    longest = tf.maximum(tf.reduce_max(tf.concat([length, [1]], axis=0)), 1)
+    kept = tf.where(real & good[:, None], samples, 0.0)
+    kept = tf.pad(kept, [[0, 0], [0, tf.cast(tf.shape(kept)[1] == 0, tf.int32)]])
+    return Waveforms(kept[:, :longest], length, status)
 
 
 class _Format(NamedTuple):
@@ -229,6 +253,20 @@ def _seconds(frames: Any, rate: Any) -> Any:
     return tf.cast(frames, tf.float64) / tf.cast(tf.maximum(rate, 1), tf.float64)
 
 
+def emphasise(samples: Any, lengths: Any, last: Any = 0.0) -> Any:
+    """Return x[t] - 0.97 x[t - 1], which lifts high frequencies; 0 behind each row's length.
+
+    Args:
+        samples: `float32[batch, time]`.
+        lengths: `int32[batch]`.
+        last: `float32[batch]`, the samples before the first ones.
+    """
+    before = tf.broadcast_to(last, tf.shape(lengths))[:, None]
+    before = tf.concat([before, samples[:, :-1]], axis=1)[:, : tf.shape(samples)[1]]
+    real = tf.sequence_mask(lengths, tf.shape(samples)[1])
+    return tf.where(real, samples - PREEMPHASIS * before, 0.0)
+
+
 def resample(samples: Any, from_rate: int, to_rate: int) -> Any:
     """Change the number of samples per second.
 
@@ -268,23 +306,3 @@ def _filter(from_rate: int, to_rate: int) -> tuple[int, int, int, np.ndarray]:
     inside = np.clip(1 - (place * cutoff / _ZEROS) ** 2, 0, None)
     weights = np.sinc(place * cutoff) * np.i0(_BETA * np.sqrt(inside)) * (inside > 0)
     return step, block, reach, (weights / weights.sum(axis=0)).astype(np.float32)
-
-
-def encode_wav(samples: np.ndarray, rate: int) -> bytes:
-    """Return a mono WAV file of 16-bit PCM.
-
-    Args:
-        samples: `float[time]`, clipped to -1 and 1.
-        rate: Samples per second.
-
-    Raises:
-        ConfigError: There is more than one axis.
-    """
-    if samples.ndim != 1:
-        raise ConfigError(f"samples must be [time], not {list(samples.shape)}")
-    numbers = np.clip(np.round(samples * 2.0**15), -(2**15), 2**15 - 1)
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setparams((1, 2, rate, len(samples), "NONE", "not compressed"))
-        writer.writeframes(numbers.astype("<i2").tobytes())
-    return file.getvalue()

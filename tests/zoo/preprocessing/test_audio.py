@@ -13,8 +13,10 @@ import tensorflow as tf
 
 from zoo.errors import ConfigError, UnknownNameError
 from zoo.pipeline import Prepare
-from zoo.preprocessing import SpeechEncoder, deltas, encode_wav, normalise, waveform
-from zoo.preprocessing.audio import emphasise, mel_filters
+from zoo.preprocessing import SpeechEncoder, deltas, normalise, waveform
+from zoo.preprocessing.audio import mel_filters
+from zoo.preprocessing.waveform import emphasise
+from zoo.sound import encode_wav
 
 RATE = 16_000
 RNG = np.random.default_rng(0)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from zoo.datasets.speech import an4, fsdd
+from zoo.datasets.speech import an4, fsdd, spoken_digits, synthetic
+from zoo.datasets.speech.augment import FasterRecording, NoisyRecording, augment, without_noise
 from zoo.datasets.speech.examples import (
     FileRecording,
     Recording,
@@ -23,7 +24,12 @@ from zoo.datasets.speech.manifest import read_manifest
 from zoo.errors import UnknownNameError
 
 LOADERS: Mapping[str, Callable[[], SpeechExamples]] = MappingProxyType(
-    {"an4": an4.load, "fsdd": fsdd.load}
+    {
+        "spoken-digits": spoken_digits.load,
+        "fsdd": fsdd.load,
+        "an4": an4.load,
+        "synthetic": synthetic.load,
+    }
 )
 NAMES: tuple[str, ...] = tuple(LOADERS)
 
@@ -43,13 +49,17 @@ def load(name: str) -> SpeechExamples:
 __all__ = [
     "LOADERS",
     "NAMES",
+    "FasterRecording",
     "FileRecording",
+    "NoisyRecording",
     "Recording",
     "SpeechExamples",
     "SpeechSplit",
+    "augment",
     "leave_one_out",
     "load",
     "read_manifest",
     "readable",
     "split_speech",
+    "without_noise",
 ]

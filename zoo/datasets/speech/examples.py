@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from zoo.errors import DataError, UnknownNameError
 from zoo.sound import read_sound
 
 BAD_SHARE = 0.05
-"""Share of the recordings that may be unreadable before that is an error."""
+"""Share of the recordings that may be unusable before that is an error."""
 
 
 class Recording(Protocol):
@@ -70,6 +71,7 @@ class SpeechExamples:
         splits: One of "train", "validation", "test" per row where the data set brings its own
             parts, else None.
         source: The origin, or None for files of the user's own.
+        left_out: Why each of the recordings that could not be used could not.
 
     Raises:
         DataError: The columns differ in length, or a split is not one of the three.
@@ -81,6 +83,7 @@ class SpeechExamples:
     speakers: tuple[str, ...] | None = None
     splits: tuple[str, ...] | None = None
     source: Source | None = None
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         columns = {"texts": self.texts, "speakers": self.speakers, "splits": self.splits}
@@ -100,6 +103,7 @@ class SpeechExamples:
             speakers=self.speakers and tuple(self.speakers[row] for row in chosen),
             splits=self.splits and tuple(self.splits[row] for row in chosen),
             source=self.source,
+            left_out=self.left_out,
         )
 
 
@@ -163,6 +167,11 @@ def _parted(examples: SpeechExamples, parts: Sequence[str]) -> SpeechSplit:
     return SpeechSplit(*(examples.select(rows[part]) for part in PARTS))
 
 
+def replaced(examples: SpeechExamples, recordings: Sequence[Recording]) -> SpeechExamples:
+    """Return the same rows with other recordings of the same words."""
+    return dataclasses.replace(examples, recordings=tuple(recordings))
+
+
 def _shared(parts: Iterable[str], speakers: Iterable[str]) -> bool:
     """Say whether somebody is heard in two parts."""
     pairs = set(zip(speakers, parts, strict=True))
@@ -186,19 +195,22 @@ def _hash(name: str) -> bytes:
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def readable(examples: SpeechExamples) -> tuple[SpeechExamples, tuple[str, ...]]:
-    """Listen to every recording, and leave out those that cannot be read.
+def readable(examples: SpeechExamples, max_seconds: float) -> SpeechExamples:
+    """Listen to every recording, and leave out those that cannot be used, with the reasons.
 
-    Returns:
-        The others, and why each of these cannot.
+    Args:
+        examples: Any recordings.
+        max_seconds: Longer recordings are left out.
 
     Raises:
-        DataError: More than 5 % cannot be read; the message gives the first three reasons.
+        DataError: More than 5 % cannot be used; the message gives the first three reasons.
     """
     good, reasons = [], []
     for row, recording in enumerate(examples.recordings):
         try:
-            recording.read()
+            samples, rate = recording.read()
+            if len(samples) > max_seconds * rate:
+                raise DataError(f"'{recording.name}' is longer than {max_seconds:g} seconds")
         except DataError as error:
             reasons.append(str(error))
         else:
@@ -206,6 +218,6 @@ def readable(examples: SpeechExamples) -> tuple[SpeechExamples, tuple[str, ...]]
     if len(reasons) > BAD_SHARE * len(examples):
         raise DataError(
             f"data set '{examples.name}': {len(reasons)} of {len(examples)} recordings cannot be "
-            f"read, more than {BAD_SHARE:.0%}: {'; '.join(reasons[:3])}"
+            f"used, more than {BAD_SHARE:.0%}: {'; '.join(reasons[:3])}"
         )
-    return examples.select(good), tuple(reasons)
+    return dataclasses.replace(examples.select(good), left_out=tuple(reasons))

@@ -59,11 +59,13 @@ class TestRecordings:
         bad = tmp_path / "bad.wav"
         bad.write_text("no")
         rows = tuple(FileRecording(each) for each in [*files, bad])
-        good, reasons = speech.readable(SpeechExamples("mine", rows, ("a",) * 40))
+        good = speech.readable(SpeechExamples("mine", rows, ("a",) * 40), max_seconds=9)
         assert len(good) == 39
-        assert [str(bad) in reason for reason in reasons] == [True]
-        with pytest.raises(DataError, match=r"1 of 10 recordings cannot be read, more than 5%"):
-            speech.readable(SpeechExamples("mine", rows[-10:], ("a",) * 10))
+        assert [str(bad) in reason for reason in good.left_out] == [True]
+        with pytest.raises(DataError, match=r"1 of 10 recordings cannot be used, more than 5%"):
+            speech.readable(SpeechExamples("mine", rows[-10:], ("a",) * 10), max_seconds=9)
+        with pytest.raises(DataError, match=r"0\.wav' is longer than 0\.01 seconds"):
+            speech.readable(SpeechExamples("mine", rows[:9], ("a",) * 9), max_seconds=0.01)
 
 
 class TestSplits:
