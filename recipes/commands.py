@@ -55,7 +55,7 @@ class PredictOptions(RunOptions):
     """Answer raw rows with a trained run."""
 
     rows: tyro.conf.Positional[tuple[str, ...]] = ()
-    """The rows, one word each: quote texts that hold spaces."""
+    """The rows, one word each: quote texts that hold spaces; or names of files."""
 
 
 @dataclass(frozen=True)
@@ -144,17 +144,24 @@ def evaluate(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
 
 
 def predict(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
-    """Answer rows given as words; prints one JSON object per row."""
+    """Answer rows given as words or files; prints one JSON object per row."""
+    from serving.protocol.tensors import data_type
+    from serving.rows import read_rows
+    from serving.values import TensorSpec
+
     options = _parse(PredictOptions, name, "predict", arguments)
     if not options.rows:
         raise MisuseError(f'no rows given: write python -m recipes {name} predict "..." "..."')
     _config_of(options.run_dir, name, recipe)
     pipeline = Pipeline.load(options.run_dir)
     (port,) = pipeline.inputs
-    answers = pipeline.predict({port: np.array(options.rows, dtype=object)})
-    for index, row in enumerate(options.rows):
+    inputs = {port: TensorSpec(data_type(pipeline.inputs[port].dummy(0).dtype), (None,))}
+    read = [(word, row) for word in options.rows for row in read_rows([word], inputs)[port]]
+    answers = pipeline.predict({port: np.array([row for _, row in read], dtype=object)})
+    for index, (word, row) in enumerate(read):
         answer = {key: _readable(values[index]) for key, values in answers.items()}
-        print(json.dumps({port: row, **answer}, ensure_ascii=False))
+        shown = row if isinstance(row, str) else word
+        print(json.dumps({port: shown, **answer}, ensure_ascii=False))
 
 
 def export(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:

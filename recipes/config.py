@@ -108,11 +108,7 @@ def starting_point(presets: Mapping[str, C], arguments: Sequence[str]) -> C:
 
 def to_json(config: Any) -> dict[str, Any]:
     """Return the resolved configuration as JSON values."""
-    return {
-        field.name: str(value) if isinstance(value, Path) else value
-        for field in dataclasses.fields(config)
-        for value in [getattr(config, field.name)]
-    }
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
 
 def from_json(config: type[C], values: Mapping[str, Any]) -> C:
@@ -131,9 +127,17 @@ def from_json(config: type[C], values: Mapping[str, Any]) -> C:
     return config(**fields)
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
+
+
 def _typed(name: str, value: Any, hint: Any) -> Any:
     """Return a JSON value as the type of its field."""
     kinds = typing.get_args(hint) or (hint,)
+    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
+        return tuple(_typed(name, item, kinds[0]) for item in value)
     if Path in kinds and isinstance(value, str):
         return Path(value)
     if float in kinds and type(value) is int:

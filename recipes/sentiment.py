@@ -190,7 +190,7 @@ def train(config: Config, data: datasets.Split, pipeline: Pipeline, run: Run) ->
         batches,
         preprocessing.class_targets(data.train.labels, classes, data.train.ratings, config.grading),
         validate,
-        "accuracy",
+        HEADLINE,
         _optimizer(config, steps=len(batches.epoch(0))),
         config.epochs,
         run,

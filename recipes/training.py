@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from recipes.headline import Headline
 from recipes.progress import Progress
 from recipes.run import Run
 from zoo.errors import TrainingError
@@ -58,7 +59,7 @@ class Trainer:
         batches: The training rows.
         targets: `[rows, ...]`, aligned with the rows of `batches`; an array or a tree of them.
         validate: Returns metrics of the validation part by name.
-        monitor: The metric that decides which epoch is best; larger is better.
+        monitor: The metric of `validate` that decides which epoch is best.
         optimizer: A Keras optimizer.
         epochs: Passes over the training rows.
         run: Where checkpoints and logs go.
@@ -72,7 +73,7 @@ class Trainer:
         batches: BucketedBatches,
         targets: Any,
         validate: Callable[[], Mapping[str, float]],
-        monitor: str,
+        monitor: Headline,
         optimizer: keras.optimizers.Optimizer,
         epochs: int,
         run: Run,
@@ -133,8 +134,7 @@ class Trainer:
         """Validate, keep the weights if they are the best, and write everything down."""
         state = self.state
         row = {"epoch": state.epoch + 1, "loss": state.loss_sum / steps, **self.validate()}
-        best = max((past[self.monitor] for past in state.history), default=-math.inf)
-        if row[self.monitor] > best:
+        if self._is_best(row):
             state.best_epoch = state.epoch
             self._best = [np.asarray(value) for value in self.model.weights]
         state.history.append(row)
@@ -143,6 +143,12 @@ class Trainer:
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
         self.save()
         self.run.write_json(HISTORY, state.history)
+
+    def _is_best(self, row: Mapping[str, float]) -> bool:
+        """Say whether an epoch is better than all before it."""
+        name, is_better = self.monitor.metric, self.monitor.is_better
+        numbers = [past[name] for past in self.state.history if not math.isnan(past[name])]
+        return not math.isnan(row[name]) and all(is_better(row[name], past) for past in numbers)
 
     def _arrays(self, batch: Batch) -> tuple[Any, Any, Any]:
         targets = keras.tree.map_structure(lambda values: values[batch.rows], self.targets)
@@ -171,9 +177,15 @@ class Trainer:
             self.state = State(**json.loads(str(arrays["state"])))
 
 
-def scorer(model: keras.Model, name: str) -> Callable[[np.ndarray], Any]:
-    """Return the compiled inference of `model`, whose one input is called `name`."""
-    return tf.function(lambda batch: model({name: batch}, training=False), reduce_retracing=True)
+def scorer(model: keras.Model, *names: str) -> Callable[..., Any]:
+    """Return the compiled inference of `model`, whose inputs have these names."""
+    specs = {each.name: tf.TensorSpec(each.shape, each.dtype) for each in model.inputs}
+
+    def score(*inputs: Any) -> Any:
+        return model(dict(zip(names, inputs, strict=True)), training=False)
+
+    # One graph for all shapes.
+    return tf.function(score, input_signature=[specs[name] for name in names])
 
 
 def _train_step(

@@ -61,7 +61,12 @@ def _facts(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _quality(metrics: Mapping[str, Any]) -> Iterator[str]:
-    tables = {"model": metrics.get("test", {}), **metrics.get("baselines", {})}
+    tables: dict[str, dict[str, float]] = {}
+    for name, scores in {"model": metrics.get("test", {}), **metrics.get("baselines", {})}.items():
+        tables[name] = {key: score for key, score in scores.items() if not isinstance(score, dict)}
+        # Other ways to answer, or other conditions, are rows of their own.
+        others = {key: score for key, score in scores.items() if isinstance(score, dict)}
+        tables |= {f"{name}, {key}": score for key, score in others.items()}
     names = list(tables["model"])
     if not names:
         return

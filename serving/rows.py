@@ -14,9 +14,11 @@ import numpy as np
 from serving.protocol.rest import text_or_base64
 from serving.values import TensorSpec
 from zoo.errors import DataError
+from zoo.sound import encode_wav, read_sound
 
 TABLE, LINES = ".csv", ".txt"
-SUFFIXES = (TABLE, LINES, ".wav", ".flac", ".mp3", ".ogg", ".png", ".jpg", ".jpeg", ".gif", ".bmp")
+SOUNDS = (".flac", ".mp3", ".ogg")
+SUFFIXES = (TABLE, LINES, *SOUNDS, ".wav", ".png", ".jpg", ".jpeg", ".gif", ".bmp")
 """Endings by which a single word is known to mean a file, even if there is none."""
 
 Rows = dict[str, list[Any]]
@@ -31,6 +33,7 @@ def read_rows(words: Sequence[str], inputs: Mapping[str, TensorSpec]) -> Rows:
                     [batch, columns] gets a row per line, or one of them all if there is a
                     single column; an input [batch, lines, columns] gets one row
         lines.txt   a row per line, for an input of strings
+        sound.flac  and .ogg, .mp3: as a WAV file, which is what models read
         another     its bytes as one row, for an input of strings
 
     Args:
@@ -93,7 +96,9 @@ def _only(inputs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpec]:
 
 
 def _strings(file: str, suffix: str) -> list[str | bytes]:
-    """Return the lines of a text file, or the bytes of another one."""
+    """Return the lines of a text file, a sound as the WAV file of it, or the bytes of another."""
+    if suffix in SOUNDS:
+        return [encode_wav(*read_sound(Path(file)))]
     content = _read(file)
     return list(content.splitlines()) if suffix == LINES else [content]
 

@@ -18,6 +18,7 @@ from recipes.report.page import (
     confident_mistakes,
     write_page,
 )
+from recipes.report.transcription import Transcripts, aligned, transcription_page
 
 __all__ = [
     "Answers",
@@ -28,10 +29,13 @@ __all__ = [
     "Section",
     "Summary",
     "Table",
+    "Transcripts",
+    "aligned",
     "classification_page",
     "confident_mistakes",
     "confusion_matrix",
     "learning_curves",
     "reliability",
+    "transcription_page",
     "write_page",
 ]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from recipes.baselines import log_count_ratio, majority, nb_svm
+from recipes.baselines import majority, nb_svm
+from recipes.baselines.text import log_count_ratio
 from zoo.datasets import Fractions, TextExamples, keyword_sentences, split_examples
 from zoo.errors import DataError
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from recipes.headline import Headline
 from recipes.run import Run
 from recipes.training import Trainer, scorer
 from zoo.errors import TrainingError
@@ -56,7 +57,7 @@ def trainer(folder: Path, learning_rate: float = 0.01, **options: Any) -> Iterat
             batches,
             targets,
             validate,
-            "accuracy",
+            Headline("accuracy"),
             keras.optimizers.Adam(learning_rate),
             EPOCHS,
             run,
