@@ -42,9 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for picture in runs[0].glob("learning_curves.png"):
         shutil.copy(picture, file.with_suffix(".png"))
     print(f"recorded: {file.relative_to(ROOT)}")
-    for name, scores in {"model": record["test"], **record["baselines"]}.items():
-        for metric, score in scores.items():
-            print(f"  {name} {metric}: {score['mean']:.4f} (spread {score['spread']:.4f})")
+    _print_scores("model", record["test"])
+    for name, scores in record["baselines"].items():
+        _print_scores(name, scores)
 
 
 def make_record(
@@ -87,6 +87,14 @@ def summarise(values: Sequence[Any]) -> Any:
         return {key: summarise([value[key] for value in values]) for key in values[0]}
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": statistics.fmean(values), "spread": spread, "values": list(values)}
+
+
+def _print_scores(name: str, scores: dict[str, Any]) -> None:
+    if "mean" in scores:
+        print(f"  {name}: {scores['mean']:.4f} (spread {scores['spread']:.4f})")
+        return
+    for metric, score in scores.items():
+        _print_scores(f"{name} {metric}", score)
 
 
 def _train(recipe: str, folder: Path, fields: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality import RESULTS, ROOT
+from recipes import recipe
 from zoo.environment import digest
 
 README = ROOT / "README.md"
@@ -62,17 +63,21 @@ def between(text: str, name: str, inner: str) -> str:
 def table(records: dict[str, dict[str, Any]]) -> str:
     """Return the Markdown table, a row per record."""
     lines = [
-        "| Recipe | Data (train / validation / test) | Test accuracy | NB-SVM, same run | Seeds "
+        "| Recipe | Data (train / validation / test) | Test | Best baseline, same run | Seeds "
         "| Training |",
         "|---|---|---|---|---|---|",
     ]
     for record in records.values():
         data, seeds = record["data"], record["seeds"]
         sizes = " / ".join(f"{data[part]:,}" for part in ("train", "validation", "test"))
+        headline = recipe(record["recipe"]).HEADLINE
+        choose = min if headline.lower_is_better else max
+        baselines = {name: row[headline.metric] for name, row in record["baselines"].items()}
+        best = choose(baselines, key=lambda name, of=baselines: of[name]["mean"])
         lines.append(
             f"| {record['recipe']} | {data['name']} ({sizes}) "
-            f"| {_percent(record['test']['accuracy'], len(seeds))} "
-            f"| {_percent(record['baselines']['nb_svm']['accuracy'], 1)} "
+            f"| {headline.metric} {_percent(record['test'][headline.metric], len(seeds))} "
+            f"| {best} {_percent(baselines[best], 1)} "
             f"| {', '.join(map(str, seeds))} "
             f"| {record['train_seconds']['mean']:.0f} s, "
             f"{record['environment']['processor']}, {record['environment']['cores']} cores |"

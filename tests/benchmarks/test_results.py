@@ -59,7 +59,9 @@ def test_a_record_holds_command_scores_and_the_files_behind_them(record: dict[st
 
 def test_the_table_has_a_row_per_record(record: dict[str, Any]) -> None:
     *_, row = results.table({"sentiment-some": record}).splitlines()
-    assert "| some (8,000 / 900 / 1,000) | 80.0 ± 14.1 % | 80.0 % | 0, 1 | 40 s" in row
+    assert (
+        "| some (8,000 / 900 / 1,000) | accuracy 80.0 ± 14.1 % | nb_svm 80.0 % | 0, 1 | 40 s" in row
+    )
 
 
 def test_a_changed_file_makes_a_record_stale(record: dict[str, Any]) -> None:
