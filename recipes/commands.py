@@ -105,9 +105,15 @@ def _train(recipe: ModuleType, config: Any, data: Any, pipeline: Pipeline, run: 
         "data": _data_facts(data),
     }
     recipe.report(config, data, run, results, answers)
-    run.write_json(SOURCES, loaded_sources("zoo", "recipes"))
+    run.write_json(SOURCES, _sources())
     # Last, since its presence says that the run is finished.
     run.write_json(METRICS, results)
+
+
+def _sources() -> dict[str, str]:
+    """Return what the scores depend on; pages and pictures only show them."""
+    loaded = loaded_sources("zoo", "recipes").items()
+    return {file: digest for file, digest in loaded if not file.startswith("recipes/report/")}
 
 
 def _data_facts(data: Any) -> dict[str, Any]:

@@ -7,35 +7,6 @@ knows no recipe; what is particular to one comes in as tables, pictures and sect
 Importing this package imports neither matplotlib nor jinja2, which cost a second.
 """
 
-from recipes.report.classification import Answers, classification_page
-from recipes.report.figures import BLUE, ORANGE, confusion_matrix, learning_curves, reliability
-from recipes.report.page import (
-    Picture,
-    Score,
-    Section,
-    Summary,
-    Table,
-    confident_mistakes,
-    write_page,
-)
-from recipes.report.transcription import Transcripts, aligned, transcription_page
+import lazy_loader
 
-__all__ = [
-    "Answers",
-    "BLUE",
-    "ORANGE",
-    "Picture",
-    "Score",
-    "Section",
-    "Summary",
-    "Table",
-    "Transcripts",
-    "aligned",
-    "classification_page",
-    "confident_mistakes",
-    "confusion_matrix",
-    "learning_curves",
-    "reliability",
-    "transcription_page",
-    "write_page",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

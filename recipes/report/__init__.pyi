@@ -1,0 +1,17 @@
+from .classification import Answers as Answers
+from .classification import classification_page as classification_page
+from .figures import BLUE as BLUE
+from .figures import ORANGE as ORANGE
+from .figures import confusion_matrix as confusion_matrix
+from .figures import learning_curves as learning_curves
+from .figures import reliability as reliability
+from .page import Picture as Picture
+from .page import Score as Score
+from .page import Section as Section
+from .page import Summary as Summary
+from .page import Table as Table
+from .page import confident_mistakes as confident_mistakes
+from .page import write_page as write_page
+from .transcription import Transcripts as Transcripts
+from .transcription import aligned as aligned
+from .transcription import transcription_page as transcription_page

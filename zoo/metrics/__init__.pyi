@@ -1,0 +1,9 @@
+from .classification import accuracy as accuracy
+from .classification import confusion_matrix as confusion_matrix
+from .classification import expected_calibration_error as expected_calibration_error
+from .classification import f1_macro as f1_macro
+from .classification import negative_log_likelihood as negative_log_likelihood
+from .speech import alignment as alignment
+from .speech import character_error_rate as character_error_rate
+from .speech import sentence_error_rate as sentence_error_rate
+from .speech import word_error_rate as word_error_rate
