@@ -150,7 +150,11 @@ def evaluate(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
 
 
 def predict(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
-    """Answer rows given as words or files; prints one JSON object per row."""
+    """Answer rows given as words or files; prints one JSON object per row.
+
+    Raises:
+        DataError: Rows were not understood; the others have been answered by then.
+    """
     from serving.protocol.tensors import data_type
     from serving.rows import read_rows
     from serving.values import TensorSpec
@@ -164,10 +168,16 @@ def predict(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
     inputs = {port: TensorSpec(data_type(pipeline.inputs[port].dummy(0).dtype), (None,))}
     read = [(word, row) for word in options.rows for row in read_rows([word], inputs)[port]]
     answers = pipeline.predict({port: np.array([row for _, row in read], dtype=object)})
+    refused = []
     for index, (word, row) in enumerate(read):
         answer = {key: _readable(values[index]) for key, values in answers.items()}
         shown = row if isinstance(row, str) else word
-        print(json.dumps({port: shown, **answer}, ensure_ascii=False))
+        if reason := answer.get("status"):
+            refused.append(f"{shown}: {reason}")
+        else:
+            print(json.dumps({port: shown, **answer}, ensure_ascii=False))
+    if refused:
+        raise DataError("\n".join(refused))
 
 
 def export(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:

@@ -198,7 +198,8 @@ def build(config: Config, data: speech.SpeechSplit) -> Pipeline:
     from recipes.listening import wav, with_usual_scale
 
     keras.utils.set_random_seed(config.seed)  # initial weights and every dropout
-    alphabet = "".join(sorted({character for text in data.train.texts for character in text}))
+    # A space is spelled too where every recording has a single word: words are searched for.
+    alphabet = "".join(sorted(set(" ".join(["", *data.train.texts]))))
     encoder = preprocessing.SpeechEncoder(
         config.rate,
         config.features,

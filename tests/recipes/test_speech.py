@@ -15,7 +15,7 @@ from recipes.config import from_json, to_json
 from recipes.listening import wav
 from recipes.report import aligned
 from recipes.run import Run
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, DataError
 from zoo.pipeline import Pipeline
 from zoo.sound import encode_wav
 
@@ -68,13 +68,23 @@ class TestTraining:
         good.write_bytes(wav(test.recordings[0]))
         bad.write_text("not a sound")
         words = ["speech", "predict", "--run-dir", str(run), str(good), str(bad)]
-        assert main(words) == 0
-        first, second = map(json.loads, capsys.readouterr().out.splitlines())
-        assert first["audio"] == str(good)
-        assert first["text"] == test.texts[0]
-        assert second["status"] == "audio is not a WAV file"
+        capsys.readouterr()
+        assert main(words) == DataError.exit_code
+        said = capsys.readouterr()
+        (answer,) = map(json.loads, said.out.splitlines())
+        assert answer["audio"] == str(good)
+        assert answer["text"] == test.texts[0]
+        assert f"{bad}: audio is not a WAV file" in said.err
+        assert "Traceback" not in said.err
         assert main(["speech", "predict", "--run-dir", str(run), "none.wav"]) == 2
         assert "there is no file 'none.wav'" in capsys.readouterr().err
+
+    def test_single_words_are_searched_for_too(self):
+        data = recipe.load(TINY)
+        words = [text.split()[0] for text in data.train.texts]
+        single = data._replace(train=dataclasses.replace(data.train, texts=tuple(words)))
+        pipeline = recipe.build(TINY, single)
+        assert " " in pipeline.finish.alphabet  # type: ignore[attr-defined]
 
 
 class TestConfig:
