@@ -1,0 +1,39 @@
+"""A training that is killed and started again ends like one that is left alone."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def start(recipe: str, epochs: int, folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "recipes", recipe, "train", "--preset", "tiny"]
+    command += ["--epochs", str(epochs), "--run-dir", str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(("recipe", "epochs"), [("sentiment", 12), ("speech", 6)])
+def test_kill_9_and_the_same_command_end_with_the_weights_of_a_run_without(
+    recipe: str, epochs: int, tmp_path: Path
+) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = start(recipe, epochs, killed)
+    while not (killed / "history.json").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "metrics.json").exists()
+
+    for folder in (killed, whole):
+        assert start(recipe, epochs, folder).wait() == 0
+    with np.load(killed / "checkpoint.npz") as ours, np.load(whole / "checkpoint.npz") as theirs:
+        assert set(ours.files) == set(theirs.files)
+        for name in set(ours.files) - {"state"}:
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=0, atol=1e-6)
