@@ -158,7 +158,9 @@ class Torch:
         each = len(weights) // case.directions
         with torch.no_grad():
             for direction in range(case.directions):
-                kernels = _torch_weights(case, weights[direction * each : (direction + 1) * each])
+                kernels = torch_weights(
+                    case.cell, weights[direction * each : (direction + 1) * each]
+                )
                 for name, values in kernels.items():
                     suffix = "_reverse" if direction else ""
                     getattr(self.layer, f"{name}_l0{suffix}").copy_(torch.tensor(values))
@@ -194,11 +196,11 @@ class Torch:
         return infer
 
 
-def _torch_weights(case: Case, weights: list[np.ndarray]) -> dict[str, np.ndarray]:
+def torch_weights(cell: str, weights: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Return Keras' weights as PyTorch has them: transposed, for a GRU gates r, z, n."""
-    order = [0, 1, 2, 3] if case.cell == "LSTM" else [1, 0, 2]
+    order = [0, 1, 2, 3] if cell == "LSTM" else [1, 0, 2]
     kernel, recurrent_kernel, bias = (_ordered(each, order) for each in weights)
-    two = bias if case.cell == "GRU" else np.stack([bias, np.zeros_like(bias)])
+    two = bias if cell == "GRU" else np.stack([bias, np.zeros_like(bias)])
     return {
         "weight_ih": kernel.T,
         "weight_hh": recurrent_kernel.T,

@@ -12,7 +12,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     readme = README.read_text(encoding="utf-8")
     wanted = between(readme, "results", table(records))
     for name, record in speed.items():
-        wanted = between(wanted, f"{SPEED}-{name}", speed_table(record))
+        wanted = between(wanted, f"{SPEED}-{name}", SPEED_TABLES[name](record))
     if not options.check:
         README.write_text(wanted, encoding="utf-8")
         return 0
@@ -85,7 +85,7 @@ def table(records: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def speed_table(record: dict[str, Any]) -> str:
+def recurrent_table(record: dict[str, Any]) -> str:
     """Return the Markdown table of a speed record: a row per cell and shape, then the means."""
     columns = {
         "Training / PyTorch": "training_vs_torch",
@@ -114,6 +114,27 @@ def speed_table(record: dict[str, Any]) -> str:
     summary = record["summary"]
     said = "; ".join(f"{k} {summary[name]:.2f}" for k, name in others.items() if name in summary)
     return "\n".join([*lines, "", f"{said}. {where}."]) + "\n"
+
+
+def speech_table(record: dict[str, Any]) -> str:
+    """Return the Markdown table of what listening costs: a row per preset."""
+    ways = ("seqzoo lexicon", "seqzoo beam", "seqzoo greedy", "torch greedy")
+    lines = [
+        "| Real time factor on one core | " + " | ".join(way.capitalize() for way in ways) + " |",
+        "|---" * (1 + len(ways)) + "|",
+    ]
+    for preset, row in record["offline"].items():
+        taken = (row["milliseconds"][way]["median"] / 1e3 / record["seconds"] for way in ways)
+        lines.append(f"| {preset} | {' | '.join(f'{each:.4f}' for each in taken)} |")
+    chunk = {who: row["median"] for who, row in record["streaming"]["milliseconds"].items()}
+    said = f"A chunk of 20 ms: {chunk['seqzoo']:.1f} ms, in PyTorch {chunk['torch']:.1f} ms."
+    return "\n".join([*lines, "", f"{said} {record['environment']['processor']}."]) + "\n"
+
+
+SPEED_TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "recurrent": recurrent_table,
+    "speech": speech_table,
+}
 
 
 def stale(name: str, record: dict[str, Any]) -> list[str]:

@@ -173,7 +173,7 @@ def predict(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
         answer = {key: _readable(values[index]) for key, values in answers.items()}
         shown = row if isinstance(row, str) else word
         if reason := answer.get("status"):
-            refused.append(f"{shown}: {reason}")
+            refused.append(f"{shown or f'row {index + 1}'}: {reason}")
         else:
             print(json.dumps({port: shown, **answer}, ensure_ascii=False))
     if refused:

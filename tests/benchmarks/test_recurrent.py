@@ -79,7 +79,7 @@ def test_the_record_becomes_a_table():
         "summary": recurrent.summarise(rows(), GROWTH, {"ratio": 0.7}),
         "environment": {"processor": "Abacus", "cores": 2},
     }
-    table = results.speed_table(record).splitlines()
+    table = results.recurrent_table(record).splitlines()
     assert table[2] == "| LSTM 1x1x1x1 | 0.50 | 0.25 | 1.00 | 0.50 | 0.50 |"
     assert table[4].startswith("| geometric mean | 1.00 | 0.50 | 0.50 |")
     assert table[-1].endswith("ConvLSTM2D / Keras, training 0.70. Abacus, 2 cores.")

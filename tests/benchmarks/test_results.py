@@ -96,4 +96,4 @@ def test_the_committed_records_agree_with_the_readme() -> None:
     readme = results.README.read_text()
     assert results.table(results.read(results.RESULTS)) in readme
     for speed in results.read(results.RESULTS / results.SPEED).values():
-        assert results.speed_table(speed) in readme
+        assert results.recurrent_table(speed) in readme

@@ -97,22 +97,18 @@ def test_evaluate_finds_the_recorded_score_again(
         assert again[name] == pytest.approx(value, abs=1e-6)
 
 
-def test_predict_answers_each_row_in_one_json_line(
+def test_predict_answers_good_rows_and_names_the_others(
     tiny_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    assert main(["sentiment", "predict", "--run-dir", str(tiny_run), "a wonderful film", ""]) == 0
-    good, empty = map(json.loads, capsys.readouterr().out.splitlines())
+    assert main(["sentiment", "predict", "--run-dir", str(tiny_run), "a wonderful film", ""]) == 2
+    told = capsys.readouterr()
+    good = json.loads(told.out)
     assert good["text"] == "a wonderful film"
     assert good["label"] in ("negative", "positive")
     assert sum(good["probabilities"]) == pytest.approx(1, abs=1e-6)
     assert good["status"] == ""
-    assert empty == {
-        "text": "",
-        "label": "",
-        "probabilities": [0.5, 0.5],
-        "status": "text is empty",
-    }
+    assert told.err == "error: row 2: text is empty\n"
 
 
 def test_own_data_with_three_classes_trains_from_a_table(

@@ -18,7 +18,10 @@ def start(recipe: str, epochs: int, folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize(("recipe", "epochs"), [("sentiment", 12), ("speech", 6)])
+@pytest.mark.parametrize(
+    ("recipe", "epochs"),
+    [("sentiment", 12), pytest.param("speech", 6, marks=pytest.mark.slow)],
+)
 def test_kill_9_and_the_same_command_end_with_the_weights_of_a_run_without(
     recipe: str, epochs: int, tmp_path: Path
 ) -> None:
