@@ -120,7 +120,9 @@ def speech_table(record: dict[str, Any]) -> str:
     """Return the Markdown table of what listening costs: a row per preset."""
     ways = ("seqzoo lexicon", "seqzoo beam", "seqzoo greedy", "torch greedy")
     lines = [
-        "| Real time factor on one core | " + " | ".join(way.capitalize() for way in ways) + " |",
+        "| Real time factor on one core | "
+        + " | ".join(way.replace("seqzoo", "SeqZoo").replace("torch", "PyTorch") for way in ways)
+        + " |",
         "|---" * (1 + len(ways)) + "|",
     ]
     for preset, row in record["offline"].items():
