@@ -2,8 +2,11 @@
 
     python -m benchmarks.quality sentiment --seeds 0 1 2
     python -m benchmarks.quality sentiment --seeds 0 1 2 --name imdb -- --dataset imdb
+    python -m benchmarks.quality speech --seeds 0 --name strangers \\
+        --over held-out-speaker george theo -- --preset fsdd
 
-What follows `--` goes to the recipe. The record is written to
+What follows `--` goes to the recipe, and so does each value of `--over` in turn, so that scores
+are means over these values too. The record is written to
 `benchmarks/results/RECIPE-NAME.json`, the first seed's learning curves beside it. A run
 that was broken off goes on where it stopped.
 """
@@ -29,14 +32,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train, record and print the summary."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     border = words.index("--") if "--" in words else len(words)
-    options = _parser().parse_args(words[:border])
+    parser = _parser()
+    options = parser.parse_args(words[:border])
+    if options.over and len(options.over) == 1:
+        parser.error(f"--over {options.over[0]}: values are missing, such as --over units 64 128")
     fields = words[border + 1 :]
+    field, *values = options.over or [""]
     runs, log = [], ""
-    for seed in options.seeds:
-        folder = Path("runs", "quality", f"{options.recipe}-{options.name}-{seed}")
-        log = _train(options.recipe, folder, [*fields, "--seed", str(seed)])
-        runs.append(ROOT / folder)
-    record = make_record(options.recipe, fields, options.seeds, runs, log)
+    for value in values or [""]:
+        varied = [f"--{field}", value] if field else []
+        for seed in options.seeds:
+            name = "-".join([options.recipe, options.name, *varied[1:], str(seed)])
+            folder = Path("runs", "quality", name)
+            log = _train(options.recipe, folder, [*fields, *varied, "--seed", str(seed)])
+            runs.append(ROOT / folder)
+    told = [*fields, *([f"--{field}", "VALUE"] if field else [])]
+    record = make_record(options.recipe, told, options.seeds, runs, log)
+    if field:
+        record["over"] = {"field": field, "values": values}
     file = RESULTS / f"{options.recipe}-{options.name}.json"
     file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     for picture in runs[0].glob("learning_curves.png"):
@@ -50,12 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def make_record(
     recipe: str, fields: Sequence[str], seeds: Sequence[int], runs: Sequence[Path], log: str
 ) -> dict[str, Any]:
-    """Return what is committed of several runs that differ in their seed alone.
+    """Return what is committed of several runs that differ in their seed, or in one field too.
 
     Args:
         recipe: Name of the recipe.
         fields: The options that it was given beside the seed.
-        seeds: One per run.
+        seeds: Of the runs.
         runs: Finished run folders.
         log: Output of the last run.
     """
@@ -120,6 +133,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks.quality", description=__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--over",
+        nargs="+",
+        metavar=("FIELD", "VALUE"),
+        help="a field of the recipe, and its values",
+    )
     parser.add_argument("--name", default="default", help="of the record, behind the recipe's")
     return parser
 

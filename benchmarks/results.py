@@ -75,9 +75,9 @@ def table(records: dict[str, dict[str, Any]]) -> str:
         baselines = {name: row[headline.metric] for name, row in record["baselines"].items()}
         best = choose(baselines, key=lambda name, of=baselines: of[name]["mean"])
         lines.append(
-            f"| {record['recipe']} | {data['name']} ({sizes}) "
-            f"| {headline.metric} {_percent(record['test'][headline.metric], len(seeds))} "
-            f"| {best} {_percent(baselines[best], 1)} "
+            f"| {record['recipe']} | {data['name']} ({sizes}){_over(record)} "
+            f"| {headline.metric} {_percent(record['test'][headline.metric])} "
+            f"| {best} {_percent({**baselines[best], 'spread': 0.0})} "
             f"| {', '.join(map(str, seeds))} "
             f"| {record['train_seconds']['mean']:.0f} s, "
             f"{record['environment']['processor']}, {record['environment']['cores']} cores |"
@@ -148,8 +148,16 @@ def stale(name: str, record: dict[str, Any]) -> list[str]:
     ]
 
 
-def _percent(score: dict[str, float], seeds: int) -> str:
-    spread = f" ± {100 * score['spread']:.1f}" if seeds > 1 else ""
+def _over(record: dict[str, Any]) -> str:
+    """Return what a record is a mean over, beside seeds."""
+    if "over" not in record:
+        return ""
+    field, values = record["over"]["field"], record["over"]["values"]
+    return f", mean over {len(values)} times --{field}"
+
+
+def _percent(score: dict[str, Any]) -> str:
+    spread = f" ± {100 * score['spread']:.1f}" if score["spread"] else ""
     return f"{100 * score['mean']:.1f}{spread} %"
 
 
