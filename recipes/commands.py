@@ -27,6 +27,8 @@ R = TypeVar("R", bound="RunOptions")
 
 METRICS = "metrics.json"
 SOURCES = "sources.json"
+ONLY_SHOW = ("recipes/__", "recipes/commands.py", "recipes/report/")
+"""Files that call a recipe and show what it measured, but decide about no score."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,9 @@ def _train(recipe: ModuleType, config: Any, data: Any, pipeline: Pipeline, run: 
 
 
 def _sources() -> dict[str, str]:
-    """Return what the scores depend on; pages and pictures only show them."""
+    """Return what the scores depend on, which is all but the command line and the pages."""
     loaded = loaded_sources("zoo", "recipes").items()
-    return {file: digest for file, digest in loaded if not file.startswith("recipes/report/")}
+    return {file: digest for file, digest in loaded if not file.startswith(ONLY_SHOW)}
 
 
 def _data_facts(data: Any) -> dict[str, Any]:
