@@ -14,6 +14,7 @@ from zoo.errors import UnknownNameError
 
 RECIPES = {
     "sentiment": "text to label: movie sentences, reviews, or your own table",
+    "forecasting": "history to forecast with intervals: competitions, sensors, or your own table",
     "speech": "recording to words: digits, commands, sentences, or your own table",
 }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -133,6 +133,8 @@ def _print_sizes(data: Any, pipeline: Pipeline) -> None:
 def _print_results(folder: Path, headline: Headline) -> None:
     """Print the headline: the test score beside each baseline's."""
     results = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    # A recipe may judge by something else on some of its data.
+    headline = replace(headline, metric=results.get("headline", headline.metric))
     score = results["test"][headline.metric]
     print(f"test {headline.metric}: {score:.4f}")
     for name, baseline in results["baselines"].items():

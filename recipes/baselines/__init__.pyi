@@ -1,3 +1,11 @@
+from .series import SeriesBaseline as SeriesBaseline
+from .series import drift as drift
+from .series import linear as linear
+from .series import naive as naive
+from .series import naive2 as naive2
+from .series import of_rows as of_rows
+from .series import seasonal_naive as seasonal_naive
+from .series import theta as theta
 from .speech import frequent_words as frequent_words
 from .speech import nearest_centroid as nearest_centroid
 from .text import majority as majority

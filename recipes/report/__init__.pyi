@@ -5,6 +5,9 @@ from .figures import ORANGE as ORANGE
 from .figures import confusion_matrix as confusion_matrix
 from .figures import learning_curves as learning_curves
 from .figures import reliability as reliability
+from .forecast import Forecasts as Forecasts
+from .forecast import forecast_page as forecast_page
+from .forecast import typical_rows as typical_rows
 from .page import Picture as Picture
 from .page import Score as Score
 from .page import Section as Section

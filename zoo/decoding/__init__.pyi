@@ -2,6 +2,8 @@ from .constraint import Constraint as Constraint
 from .ctc import Hypotheses as Hypotheses
 from .ctc import greedy as greedy
 from .ctc import prefix_beam_search as prefix_beam_search
+from .forecasts import ForecastDecoder as ForecastDecoder
+from .forecasts import fit_offsets as fit_offsets
 from .labels import LabelDecoder as LabelDecoder
 from .labels import fit_temperature as fit_temperature
 from .lexicon import Lexicon as Lexicon

@@ -6,6 +6,8 @@ from .cells import ProjectedLSTMCell as ProjectedLSTMCell
 from .conv_recurrent import ConvLSTM2D as ConvLSTM2D
 from .dropout import VariationalDropout as VariationalDropout
 from .dropout import WordDropout as WordDropout
+from .forecasting import ConformalScaling as ConformalScaling
+from .forecasting import pinball_loss as pinball_loss
 from .fronts import FRONTS as FRONTS
 from .fronts import BlankPadding as BlankPadding
 from .fronts import ConvFront as ConvFront

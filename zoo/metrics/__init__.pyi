@@ -3,6 +3,15 @@ from .classification import confusion_matrix as confusion_matrix
 from .classification import expected_calibration_error as expected_calibration_error
 from .classification import f1_macro as f1_macro
 from .classification import negative_log_likelihood as negative_log_likelihood
+from .forecasting import coverage as coverage
+from .forecasting import crps as crps
+from .forecasting import mase as mase
+from .forecasting import mean_absolute_error as mean_absolute_error
+from .forecasting import mean_squared_error as mean_squared_error
+from .forecasting import msis as msis
+from .forecasting import owa as owa
+from .forecasting import pinball as pinball
+from .forecasting import smape as smape
 from .speech import alignment as alignment
 from .speech import character_error_rate as character_error_rate
 from .speech import sentence_error_rate as sentence_error_rate

@@ -6,6 +6,8 @@ from .batching import padded_lengths as padded_lengths
 from .chunks import ChunkEncoder as ChunkEncoder
 from .normalisation import RunningNormalisation as RunningNormalisation
 from .normalisation import normalise as normalise
+from .seasonality import Theta as Theta
+from .series import SeriesEncoder as SeriesEncoder
 from .targets import character_targets as character_targets
 from .targets import class_targets as class_targets
 from .text import TextEncoder as TextEncoder
@@ -14,3 +16,5 @@ from .waveform import RATES as RATES
 from .waveform import Waveforms as Waveforms
 from .waveform import decode_wav as decode_wav
 from .waveform import resample as resample
+from .windows import WindowBatches as WindowBatches
+from .windows import channel_rows as channel_rows

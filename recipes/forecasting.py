@@ -1,0 +1,390 @@
+"""Forecasting: an unscaled history in, a forecast and calibrated intervals out.
+
+    python -m recipes forecasting train --run-dir runs/m3
+    python -m recipes forecasting train --preset ett --run-dir runs/ett
+    python -m recipes forecasting train --data mine.csv --run-dir runs/mine
+
+A recurrent network reads the end of a history and corrects a plain forecast of it: that of the
+Theta method, or the last value. One network is trained on all series. Its intervals are then
+widened or narrowed until they hold on windows that it was not trained on.
+
+Measured beside trivial baselines in the same run: see the result table in the README.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from recipes import baselines as reference
+from recipes.config import require
+from recipes.headline import Headline
+from recipes.report import Score, forecast_page
+from recipes.run import Run
+from zoo import decoding, layers, metrics, models, preprocessing
+from zoo.datasets import series
+from zoo.errors import ConfigError
+from zoo.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run depends on."""
+
+    dataset: str = "m3-monthly"
+    """A data set by name: m3-, m1- or tourism- and yearly, quarterly or monthly; m3-other;
+    ett-h1, ett-h2, ett-m1, exchange, m4-hourly, m4-weekly, synthetic."""
+    data: Path | None = None
+    """An own table instead: columns unique_id, ds, y, or ds and a column per series."""
+    horizon: int = 0
+    """Steps to forecast; 0 for those of the data set."""
+    windows: int = 1
+    """Test windows per series, each one step behind the last; of a long series all are."""
+
+    base: Literal["theta", "last"] = "theta"
+    """The forecast that is corrected: the Theta method's, or the last value."""
+    look_back: int = 126
+    """Last steps that are looked at."""
+    model: Literal["recurrent", "segment"] = "recurrent"
+    """Read step by step, or in segments."""
+    cell: Literal["lstm", "gru"] = "gru"
+    """Recurrent layer."""
+    units: int = 64
+    """State size."""
+    layers: int = 2
+    """Recurrent layers on top of each other, of "recurrent"."""
+    seen: int = 60
+    """Last steps that the recurrence reads, of "recurrent"."""
+    segment: int = 48
+    """Steps of a segment, of "segment"."""
+    dropout: float = 0.1
+    """Share of features dropped behind the recurrence."""
+    levels: tuple[float, ...] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+    """Quantiles that are forecast."""
+
+    loss: Literal["relative", "absolute", "squared"] = "relative"
+    """Errors count as shares of the values, by their size, or by its square."""
+    epochs: int = 8
+    """Passes; the best one on the validation windows is kept."""
+    windows_per_epoch: int = 40_000
+    """Training windows of a pass, drawn anew for each."""
+    batch_size: int = 256
+    """Windows per step."""
+    learning_rate: float = 2e-3
+    """Of the first step; a cosine takes it down to 0."""
+    weight_decay: float = 1e-3
+    """Of AdamW."""
+    clip_norm: float = 1.0
+    """Largest global norm of the gradient."""
+    seed: int = 0
+    """Seed of weights, dropout and order."""
+
+    def __post_init__(self) -> None:
+        """Check every range, so that a bad value is named before anything is loaded."""
+        sizes = ("windows", "units", "layers", "seen", "segment", "epochs")
+        sizes += ("windows_per_epoch", "batch_size")
+        require(self, "at least 1", lambda n: n >= 1, *sizes)
+        require(self, "at least 2", lambda n: n >= 2, "look_back")
+        require(self, "at least 0", lambda n: n >= 0, "horizon", "weight_decay")
+        require(self, "at least 0 and below 1", lambda share: 0 <= share < 1, "dropout")
+        require(self, "above 0", lambda value: value > 0, "learning_rate", "clip_norm")
+        rising = list(self.levels) == sorted(set(self.levels))
+        if not self.levels or not rising or not 0 < self.levels[0] <= self.levels[-1] < 1:
+            raise ConfigError(f"levels must rise and be between 0 and 1, not {self.levels}")
+
+
+_LONG = Config(
+    dataset="ett-h1",
+    base="last",
+    look_back=720,
+    model="segment",
+    units=256,
+    dropout=0.5,
+    loss="absolute",
+    epochs=10,
+    windows_per_epoch=8000,
+    batch_size=64,
+    learning_rate=1e-3,
+)
+PRESETS = {
+    "tiny": Config(
+        dataset="synthetic",
+        look_back=24,
+        units=16,
+        layers=1,
+        seen=16,
+        dropout=0.0,
+        epochs=5,
+        windows_per_epoch=1500,
+        batch_size=64,
+        learning_rate=5e-3,
+    ),
+    "base": Config(),
+    "ett": _LONG,
+    "ett-m1": replace(_LONG, dataset="ett-m1", windows_per_epoch=16_000),
+    "exchange": replace(_LONG, dataset="exchange", look_back=96, units=64, epochs=5),
+    "m4-hourly": Config(
+        dataset="m4-hourly", base="last", look_back=336, seen=168, units=128, epochs=15
+    ),
+    "m4-weekly": Config(dataset="m4-weekly", look_back=104, seen=104),
+    "large": replace(_LONG, units=512, epochs=30, windows_per_epoch=20_000, batch_size=256),
+}
+
+# Errors of the test part as published: mean squared, of values scaled by the training part.
+MARKS = {
+    "ett-h1": [
+        Score("SegRNN", 0.351, "Lin et al. 2023"),
+        Score("PatchTST", 0.375, "Nie et al. 2023"),
+        Score("DLinear", 0.381, "Zeng et al. 2023"),
+        Score("GRU", 1.135, "Lin et al. 2023"),
+    ],
+    "ett-m1": [
+        Score("SegRNN", 0.293, "Lin et al. 2023"),
+        Score("PatchTST", 0.300, "Nie et al. 2023"),
+        Score("DLinear", 0.307, "Zeng et al. 2023"),
+    ],
+    "exchange": [Score("repeat the last value", 0.081, "Zeng et al. 2023")],
+}
+
+SAMPLES = 8
+"""Real windows that travel with the pipeline, for warm-up and comparison."""
+
+
+def load(config: Config) -> series.SeriesSplit:
+    """Return train, validation and test part; what is missing is reported."""
+    if config.data is not None:
+        examples = series.read_series(config.data, config.horizon)
+    else:
+        examples = series.load(config.dataset)
+    if config.horizon:
+        examples = replace(examples, horizon=config.horizon)
+    split = series.split_series(examples, config.windows)
+    for reason in split.train.examples.left_out:
+        print(f"note: {reason}", file=sys.stderr)
+    return split
+
+
+def build(config: Config, data: series.SeriesSplit) -> Pipeline:
+    """Return the untrained pipeline; only the training part is looked at."""
+    import keras
+
+    from recipes.backtest import windows
+
+    keras.utils.set_random_seed(config.seed)  # initial weights and every dropout
+    examples = data.train.examples
+    channels = len(examples.channels)
+    encoder = preprocessing.SeriesEncoder(
+        examples.horizon, config.look_back, examples.period, config.base, _usual(config, data.train)
+    )
+    sizes = (examples.horizon, config.look_back, encoder.known, len(config.levels))
+    model: Any
+    if config.model == "segment":
+        model = models.SegmentForecaster(
+            *sizes, config.cell, config.units, config.segment, config.dropout
+        )
+    else:
+        model = models.RecurrentForecaster(
+            *sizes, config.cell, config.units, config.layers, config.seen, config.dropout
+        )
+    finish = decoding.ForecastDecoder(examples.horizon, config.levels, channels)
+    part = data.validation if len(data.validation) else data.train
+    held_out = windows(part, encoder, SAMPLES)
+    samples = held_out.raw(np.arange(min(SAMPLES, len(held_out))))
+    return Pipeline(encoder, model, finish, samples)
+
+
+def train(config: Config, data: series.SeriesSplit, pipeline: Pipeline, run: Run) -> dict[str, Any]:
+    """Train `pipeline` in place, then let its intervals hold on the validation part."""
+    from recipes import backtest  # here, not above: it loads TensorFlow
+    from recipes.training import Trainer
+
+    batches = backtest.windows(
+        data.train, pipeline.prepare, config.batch_size, config.windows_per_epoch, config.seed
+    )
+    part = data.validation if len(data.validation) else data.train
+    held_out = backtest.windows(part, pipeline.prepare, config.batch_size)
+    usual = _usual(config, data.train)
+    came = backtest.outcomes(part, held_out, usual)
+    headline = replace(HEADLINE, metric=_metric(data))
+    state = Trainer(
+        pipeline.model,
+        _Loss(config, usual),
+        batches,
+        batches,
+        lambda: _point_scores(pipeline, held_out, came),
+        headline,
+        _optimizer(config, steps=len(batches.epoch(0))),
+        config.epochs,
+        run,
+    ).fit()
+    truth, quantiles = backtest.corrections(pipeline.model, held_out)
+    offsets = decoding.fit_offsets(truth, quantiles, config.levels)
+    pipeline.model.get_layer("scaling").offsets.assign(offsets)
+    return {
+        "headline": headline.metric,
+        "best_epoch": state.best_epoch + 1,
+        "train_seconds": state.seconds,
+        "examples_per_second": state.examples / state.seconds,
+        "calibrated_on": len(truth),
+        "series": len(data.train.examples),
+        "notes": len(data.train.examples.left_out),
+    }
+
+
+def evaluate(
+    config: Config, data: series.SeriesSplit, pipeline: Pipeline
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the metrics of the test part, and the answers behind them.
+
+    Windows go through the whole pipeline, as a client's would.
+    """
+    from recipes import backtest
+
+    windows = backtest.windows(data.test, pipeline.prepare, config.batch_size)
+    came = backtest.outcomes(data.test, windows, _usual(config, data.train))
+    answers = backtest.answers(pipeline, windows)
+    scores: dict[str, Any] = came.scores(answers["mean"])
+    if not data.test.examples.channels:
+        usual = reference.of_rows(reference.naive2(windows, data.test.examples.period), came)
+        scores["owa"] = metrics.owa(scores["smape"], scores["mase"], usual["smape"], usual["mase"])
+    scores |= came.interval_scores(answers["quantiles"], config.levels)
+    return scores, answers
+
+
+def baselines(config: Config, data: series.SeriesSplit) -> dict[str, dict[str, Any]]:
+    """Return what needs no neural network, on the same windows."""
+    from recipes import backtest
+
+    train, test = (
+        backtest.windows(part, _plain(config, data), config.batch_size)
+        for part in (data.train, data.test)
+    )
+    came = backtest.outcomes(data.test, test, _usual(config, data.train))
+    period = data.test.examples.period
+    found = {
+        "naive": reference.naive(test),
+        "seasonal_naive": reference.seasonal_naive(test, period),
+        "drift": reference.drift(test),
+        "theta": reference.theta(test, period),
+        "linear": reference.linear(train, test),
+    }
+    return {name: reference.of_rows(baseline, came) for name, baseline in found.items()}
+
+
+def report(
+    config: Config,
+    data: series.SeriesSplit,
+    run: Run,
+    results: dict[str, Any],
+    answers: dict[str, np.ndarray],
+) -> None:
+    """Write the page of the run and its pictures."""
+    from recipes import backtest
+
+    examples = data.test.examples
+    text = (
+        f"A {config.cell.upper()} that corrects a forecast by {BASES[config.base]}, trained on "
+        f"{len(examples):,} series of {examples.name} ({examples.frequency}) to forecast "
+        f"{examples.horizon} steps. The {len(data.test):,} windows of the test part were scored "
+        "once, after training."
+    )
+    marks = [] if config.data or config.horizon else MARKS.get(config.dataset, [])
+    windows = backtest.windows(data.test, _plain(config, data), config.batch_size)
+    test = backtest.shown(data.test, windows, answers, config.levels)
+    forecast_page(run, "Forecasting", text, test, results, marks)
+
+
+HEADLINE = Headline("smape", lower_is_better=True)
+SIGNATURES = ("serving_default", "update")
+BASES = {"theta": "the Theta method", "last": "the last value"}
+
+
+def main() -> None:
+    """Run this recipe from the command line."""
+    from recipes.__main__ import main as recipes
+
+    sys.exit(recipes(["forecasting", *sys.argv[1:]]))
+
+
+def _metric(data: series.SeriesSplit) -> str:
+    """Return what the field compares on: squared errors of long series, else sMAPE."""
+    return "mse" if data.train.examples.borders else HEADLINE.metric
+
+
+def _usual(config: Config, train: series.SeriesPart) -> tuple[float, ...]:
+    """Return the deviation of each channel over the training part; none where there is one."""
+    examples = train.examples
+    if not examples.channels:
+        return ()
+    values = np.concatenate(
+        [row[:end] for row, end in zip(examples.values, train.ends, strict=True)]
+    )
+    return tuple(float(each) for each in np.nanstd(values, axis=0))
+
+
+def _plain(config: Config, data: series.SeriesSplit) -> preprocessing.SeriesEncoder:
+    """Return an encoder for windows that no model reads."""
+    return preprocessing.SeriesEncoder(data.test.examples.horizon, config.look_back, base="last")
+
+
+def _point_scores(pipeline: Pipeline, windows: Any, came: Any) -> dict[str, float]:
+    from recipes import backtest
+
+    return came.scores(backtest.answers(pipeline, windows)["mean"])
+
+
+def _optimizer(config: Config, steps: int) -> Any:
+    """AdamW that cools down to 0."""
+    import keras
+
+    schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * config.epochs)
+    return keras.optimizers.AdamW(
+        schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm
+    )
+
+
+class _Loss:
+    """The error of the point forecast and the pinball loss of the quantiles.
+
+    Args:
+        config: Of the run.
+        usual: The usual size of each channel's values.
+    """
+
+    def __init__(self, config: Config, usual: tuple[float, ...]) -> None:
+        self._config, self._usual = config, usual
+
+    def __call__(self, model: Any, features: Any, future: Any, weights: Any) -> Any:
+        from keras import ops
+
+        horizon = model.horizon
+        if len(future.shape) == 3:
+            future = ops.reshape(ops.transpose(future, (0, 2, 1)), (-1, horizon))
+        base, scale = features["base"], features["scale"]
+        rows = ops.shape(base)[0] // ops.shape(weights)[0]
+        known = ops.logical_and(ops.isfinite(future), scale > 0)
+        counts = ops.repeat(weights, rows)[:, None] * ops.cast(known, "float32")
+        truth = ops.where(known, future, base)
+        unit = ops.where(scale > 0, scale, 1.0)
+        errors = (truth[:, :, None] - model(features, training=True)) / unit[:, :, None]
+        point = self._point(errors[:, :, 0], truth / unit, base / unit, features["static"], unit)
+        spread = ops.mean(layers.pinball_loss(errors[:, :, 1:], self._config.levels), axis=-1)
+        return layers.masked_mean(point + spread, counts)
+
+    def _point(self, error: Any, truth: Any, base: Any, static: Any, unit: Any) -> Any:
+        from keras import ops
+
+        if self._config.loss == "relative":
+            size = (ops.abs(truth) + ops.abs(base)) / 2
+            return ops.abs(error) / ops.maximum(size, 0.1)
+        if self._usual:
+            error = error * unit / (static @ ops.convert_to_tensor(self._usual)[:, None])
+        return ops.abs(error) if self._config.loss == "absolute" else ops.square(error)
+
+
+if __name__ == "__main__":
+    main()

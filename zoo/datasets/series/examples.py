@@ -1,0 +1,210 @@
+"""Time series with their period, and the origins that each part is forecast from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from zoo.datasets.examples import Source
+from zoo.errors import DataError
+
+PERIODS = {
+    "yearly": 1,
+    "quarterly": 4,
+    "monthly": 12,
+    "weekly": 52,
+    "daily": 7,
+    "hourly": 24,
+    "half-hourly": 48,
+    "quarter-hourly": 96,
+    "other": 1,
+}
+"""Steps of a season by frequency."""
+
+HORIZONS = {
+    "yearly": 6,
+    "quarterly": 8,
+    "monthly": 18,
+    "weekly": 13,
+    "daily": 14,
+    "hourly": 48,
+    "half-hourly": 48,
+    "quarter-hourly": 96,
+    "other": 8,
+}
+"""Steps to forecast, where nobody says how many: those of the M competitions."""
+
+FEWEST = 3
+"""Values that a series must have before its first test origin."""
+
+
+@dataclass(frozen=True)
+class SeriesExamples:
+    """Series of one frequency.
+
+    Attributes:
+        name: The data set's name, as in `series.NAMES`, or the file that was read.
+        ids: Name of each series.
+        values: Per series `float64[time]`, or `float64[time, channels]`; NaN = missing.
+        frequency: A key of `PERIODS`.
+        horizon: Steps to forecast.
+        period: Steps of a season; of the frequency by default.
+        borders: Where validation and test part begin, for a long series whose every step is an
+            origin; None where only the last steps of each series are the test.
+        channels: Names of the channels.
+        source: The origin, or None for files of the user's own.
+        left_out: Why each of the series that could not be used could not, and what was filled.
+
+    Raises:
+        DataError: There is no series.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    values: tuple[np.ndarray, ...]
+    frequency: str
+    horizon: int
+    period: int = 0
+    borders: tuple[int, int] | None = None
+    channels: tuple[str, ...] = ()
+    source: Source | None = None
+    left_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise DataError(f"data set '{self.name}' has no series that can be used")
+        if not self.period:
+            object.__setattr__(self, "period", PERIODS[self.frequency])
+
+    def __len__(self) -> int:
+        """Return the number of series."""
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class SeriesPart:
+    """The origins of one part: forecasts begin behind so many steps of a series.
+
+    Attributes:
+        examples: The series, all of them, and all of their steps.
+        first, last: Per series the first and the last origin; none where the last is smaller.
+        ends: Per series the steps that may be looked at as outcomes.
+    """
+
+    examples: SeriesExamples
+    first: tuple[int, ...]
+    last: tuple[int, ...]
+    ends: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The data set's name."""
+        return self.examples.name
+
+    @property
+    def source(self) -> Source | None:
+        """The data set's origin."""
+        return self.examples.source
+
+    def __len__(self) -> int:
+        """Return the number of origins."""
+        pairs = zip(self.first, self.last, strict=True)
+        return sum(max(last - first + 1, 0) for first, last in pairs)
+
+
+class SeriesSplit(NamedTuple):
+    """The three parts of a data set."""
+
+    train: SeriesPart
+    validation: SeriesPart
+    test: SeriesPart
+
+
+def split_series(examples: SeriesExamples, windows: int = 1) -> SeriesSplit:
+    """Divide the origins, so that no outcome of a later part is one of an earlier part.
+
+    Without borders the last `windows` origins with a whole horizon behind them are the test, and
+    as many before these the validation part. Training origins may have fewer outcomes behind
+    them than the horizon is long.
+
+    Args:
+        examples: The series; those that are too short are left out, and said to be.
+        windows: Origins per series and part.
+
+    Raises:
+        DataError: No series is long enough.
+    """
+    if examples.borders is not None:
+        return _split_by_borders(examples, examples.borders)
+    examples = _long_enough(examples, windows)
+    sizes = np.array([len(values) for values in examples.values])
+    horizon = examples.horizon
+    test = sizes - horizon
+    # A short series has no validation part, and its training ends where its test begins.
+    validation = test - windows + 1 - horizon
+    has = validation - windows + 1 >= FEWEST
+    until = np.where(has, validation - windows + 1, test - windows + 1)
+    start = np.minimum(max(2 * examples.period, FEWEST), until - 1)
+    return SeriesSplit(
+        _part(examples, start, until - 1, until),
+        _part(examples, validation - windows + 1, np.where(has, validation, -1), sizes),
+        _part(examples, test - windows + 1, test, sizes),
+    )
+
+
+def _split_by_borders(examples: SeriesExamples, borders: tuple[int, int]) -> SeriesSplit:
+    sizes = np.array([len(values) for values in examples.values])
+    one = np.ones_like(sizes)
+    validation, test = borders
+    horizon = examples.horizon
+    if not horizon < validation < validation + horizon <= test <= sizes.min() - horizon:
+        raise DataError(
+            f"data set '{examples.name}': each part must be longer than the horizon, which is "
+            f"{horizon}; the parts begin at 0, {validation} and {test} of {sizes.min()} steps"
+        )
+    return SeriesSplit(
+        _part(examples, one, one * (validation - 1), one * validation),
+        _part(examples, one * validation, one * (test - horizon), one * test),
+        _part(examples, one * test, sizes - horizon, sizes),
+    )
+
+
+def _long_enough(examples: SeriesExamples, windows: int) -> SeriesExamples:
+    least = FEWEST + windows - 1 + examples.horizon
+    kept, left_out = [], list(examples.left_out)
+    for place, values in enumerate(examples.values):
+        if len(values) >= least:
+            kept.append(place)
+        else:
+            left_out.append(
+                f"series '{examples.ids[place]}': {len(values)} values, and it takes {least} "
+                f"for a history and a horizon of {examples.horizon}"
+            )
+    if not kept:
+        raise DataError(f"data set '{examples.name}': {left_out[-1]}; none is longer")
+    return SeriesExamples(
+        examples.name,
+        tuple(examples.ids[place] for place in kept),
+        tuple(examples.values[place] for place in kept),
+        examples.frequency,
+        examples.horizon,
+        examples.period,
+        None,
+        examples.channels,
+        examples.source,
+        tuple(left_out),
+    )
+
+
+def _part(
+    examples: SeriesExamples,
+    first: Sequence[int] | np.ndarray,
+    last: Sequence[int] | np.ndarray,
+    ends: Sequence[int] | np.ndarray,
+) -> SeriesPart:
+    return SeriesPart(
+        examples, *(tuple(int(each) for each in places) for places in (first, last, ends))
+    )

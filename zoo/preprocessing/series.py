@@ -1,0 +1,257 @@
+"""Unscaled histories to what a forecaster reads, inside the graph.
+
+A row is cut to its last `look_back` steps. Values that are missing, which is NaN, repeat the
+value before them, and the model is told. What is subtracted and divided by goes on to the
+model as `base` and `scale`, so that forecasts leave it in the units of the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import tensorflow as tf
+
+from zoo.errors import ConfigError, UnknownNameError
+from zoo.ports import Endpoint, Port, Ports
+from zoo.preprocessing.seasonality import Theta
+
+BASES = ("theta", "last")
+NO_NUMBER = "history must hold at least one number"
+INFINITE = "history must be finite; what is missing is written as NaN"
+_FAR = 3.0
+"""Scaled values of "theta" are cut at this distance from the level."""
+
+_LEAST_SCALE = 1e-3
+"""Of the usual size of values: what a window's own scale is at least, for "last"."""
+
+
+class SeriesEncoder(tf.Module):
+    """Histories to features, base and scale; the `prepare` of a forecasting pipeline.
+
+    Takes `history: float32[batch, time]`, or `[batch, time, channels]`, oldest first, and
+    `length: int32[batch]`, how many steps of each row are real. A channel is forecast from its
+    own past, so that there are `rows = batch * channels`. Gives
+
+        features  `float32[rows, look_back, 2]`: scaled values, and whether they were observed
+        static    `float32[rows, known]`: what does not change over the window
+        base      `float32[rows, horizon]`: the forecast that the model corrects
+        scale     `float32[rows, horizon]`: the unit of its corrections
+        status    `string[batch]`, '' for a good row
+
+    A bad row is a constant 0.
+
+    Args:
+        horizon: Steps to forecast.
+        look_back: Steps that are looked at.
+        period: Steps of a season, 1 for none.
+        base: "theta": the Theta method, whose season and level are taken out of the features;
+            or "last": the last value, and the deviation of the window as the scale.
+        usual: The usual size of each channel's values, for "last"; one number per channel.
+            Without it there is one channel and no axis for it.
+
+    Raises:
+        ConfigError: A size is below 1, or the look-back too short.
+        UnknownNameError: There is no such base.
+    """
+
+    def __init__(
+        self,
+        horizon: int,
+        look_back: int,
+        period: int = 1,
+        base: str = "theta",
+        usual: Sequence[float] = (),
+    ) -> None:
+        super().__init__()
+        if base not in BASES:
+            raise UnknownNameError("base", base, BASES)
+        if min(horizon, period) < 1 or look_back < 2:
+            raise ConfigError(
+                "horizon and period must be at least 1 and look_back at least 2, not "
+                f"{horizon}, {period} and {look_back}"
+            )
+        self.horizon, self.look_back, self.period, self.base = horizon, look_back, period, base
+        self.usual = tuple(usual)
+        self._theta = Theta(look_back, horizon, period) if base == "theta" else None
+
+    @property
+    def channels(self) -> int:
+        """Series that are observed together."""
+        return max(len(self.usual), 1)
+
+    @property
+    def known(self) -> int:
+        """Numbers that do not change over a window."""
+        return self.period + 2 if self.base == "theta" else self.channels
+
+    @property
+    def inputs(self) -> Ports:
+        """What a request consists of."""
+        return Ports(
+            history=Port((None, *self._axis), "float32", "past values, oldest first; NaN: missing"),
+            length=Port((), "int32", "how many of them are real"),
+        )
+
+    @property
+    def _axis(self) -> tuple[int, ...]:
+        return (len(self.usual),) if self.usual else ()
+
+    def __call__(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        values = raw["history"]
+        # There must be something to take the first value of.
+        values = tf.pad(values, [[0, 0], [0, 1]] + [[0, 0]] * len(self._axis))
+        length = tf.clip_by_value(raw["length"], 0, tf.shape(values)[1] - 1)
+        places = length[:, None] - self.look_back + tf.range(self.look_back)[None]
+        window = tf.gather(values, tf.maximum(places, 0), batch_dims=1)
+        inside = tf.cast(places >= 0, tf.float32)
+        inside = inside[..., None] if self._axis else inside
+        return self.encode(window, inside * tf.cast(~tf.math.is_nan(window), tf.float32))
+
+    def encode(self, window: Any, observed: Any) -> dict[str, Any]:
+        """Return what the call returns.
+
+        Args:
+            window: `float32[batch, look_back]` or `[batch, look_back, channels]`.
+            observed: The same shape, 1 where there is a value and 0 where there is none.
+        """
+        every_axis = list(range(1, len(window.shape)))
+        infinite = tf.reduce_any(tf.math.is_inf(window) & (observed > 0), axis=every_axis)
+        empty = tf.reduce_sum(observed, axis=every_axis) == 0
+        status = tf.where(empty, NO_NUMBER, tf.where(infinite, INFINITE, ""))
+        observed = tf.where(_like(infinite, observed), 0.0, observed)
+        window = tf.where(observed > 0, window, 0.0)
+        rows, seen = self._rows(window), self._rows(observed)
+        values = _filled(rows, seen)
+        if self._theta is None:
+            return {**self._by_last(values, seen), "status": status}
+        return {**self._by_theta(self._theta, values, seen), "status": status}
+
+    def _rows(self, values: Any) -> Any:
+        """Return `float32[batch * channels, look_back]`."""
+        if not self._axis:
+            return values
+        return tf.reshape(tf.transpose(values, [0, 2, 1]), [-1, self.look_back])
+
+    def _by_theta(self, theta: Theta, values: Any, observed: Any) -> dict[str, Any]:
+        count = tf.maximum(tf.reduce_sum(observed, axis=1, keepdims=True), 1.0)
+        # Sizes first: squares of very large and very small numbers are no float32.
+        size = tf.reduce_sum(tf.abs(values) * observed / count, axis=1, keepdims=True)
+        found = theta(tf.math.divide_no_nan(values, size), observed)
+        level = tf.maximum(tf.abs(found.level), 0.1)
+        scaled = tf.clip_by_value((found.adjusted - found.level) / level, -_FAR, _FAR)
+        static = [found.season - 1, found.rate, tf.clip_by_value(found.slope / level, -1.0, 1.0)]
+        season = theta.ahead(found.season)
+        return {
+            "features": tf.stack([scaled * observed, observed], axis=-1),
+            "static": tf.concat(static, axis=1),
+            "base": found.forecast * season * size,
+            "scale": level * season * size,
+        }
+
+    def _by_last(self, values: Any, observed: Any) -> dict[str, Any]:
+        batch = tf.shape(values)[0] // self.channels
+        usual = tf.tile(tf.constant(self.usual or (1.0,))[:, None], [batch, 1])
+        last = values[:, -1:]
+        moved = (values - last) / usual
+        count = tf.maximum(tf.reduce_sum(observed, axis=1, keepdims=True), 1.0)
+        mean = tf.reduce_sum(moved * observed, axis=1, keepdims=True) / count
+        square = tf.reduce_sum(tf.square(moved - mean) * observed, axis=1, keepdims=True) / count
+        scale = tf.sqrt(square) + _LEAST_SCALE
+        channel = tf.tile(tf.eye(self.channels), [batch, 1])
+        return {
+            "features": tf.stack([moved / scale * observed, observed], axis=-1),
+            "static": channel,
+            "base": tf.repeat(last, self.horizon, axis=1),
+            "scale": tf.repeat(scale * usual, self.horizon, axis=1),
+        }
+
+    def entrances(self, model: Any, finish: Any) -> dict[str, Endpoint]:
+        """Return `update`: one new value at a time, the window travelling with the calls."""
+        size = 2 * self.look_back * self.channels
+        state = Port((size,), "float32", "what was observed so far; zeros to begin with")
+        value = Port(self._axis, "float32", "the next value; NaN: missing")
+        outputs = Ports(state=state, **finish.outputs)
+
+        def update(raw: Mapping[str, Any]) -> dict[str, Any]:
+            shape = [-1, 2, self.look_back, *self._axis]
+            window, observed = tf.unstack(tf.reshape(raw["state"], shape), axis=1)
+            fresh = raw["value"][:, None]
+            there = ~tf.math.is_nan(fresh)
+            window = tf.concat([window[:, 1:], tf.where(there, fresh, 0.0)], axis=1)
+            observed = tf.concat([observed[:, 1:], tf.cast(there, tf.float32)], axis=1)
+            features = self.encode(window, observed)
+            status = features.pop("status")
+            after = tf.reshape(tf.stack([window, observed], axis=1), [-1, size])
+            return {"state": after, **finish(model(features, training=False), status)}
+
+        return {"update": Endpoint(update, Ports(state=state, value=value), outputs)}
+
+    def probe_rows(self) -> dict[str, np.ndarray]:
+        """Return rows at the edges of what may be sent."""
+        time = self.look_back + 7
+        step = np.arange(time)
+        wave = 100 + 10 * np.sin(2 * np.pi * step / max(self.period, 2)) + step % 3
+        gaps = np.where(step % 5 == 1, np.nan, wave)
+        rows = {
+            "empty": (wave, 0),
+            "one": (wave, 1),
+            "short": (wave, max(self.look_back // 3, 1)),
+            "whole": (wave, time),
+            "gaps": (gaps, time),
+            "missing": (np.full(time, np.nan), time),
+            "infinite": (np.where(step == 3, np.inf, wave), 5),
+            "constant": (np.full(time, 7.0), time),
+            "zero": (np.zeros(time), time),
+            "negative": (-wave, time),
+            "huge": (1e12 * wave, time),
+            "tiny": (1e-12 * wave, time),
+        }
+        history = np.array([values for values, _ in rows.values()], np.float32)
+        if self._axis:
+            history = np.repeat(history[:, :, None], self.channels, axis=2)
+        return {
+            "history": history,
+            "length": np.array([length for _, length in rows.values()], np.int32),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds this encoder, as JSON values."""
+        return {
+            "horizon": self.horizon,
+            "look_back": self.look_back,
+            "period": self.period,
+            "base": self.base,
+            "usual": list(self.usual),
+        }
+
+    def save_assets(self, folder: Path) -> None:
+        """Write nothing: the configuration is all there is."""
+
+    @classmethod
+    def load(cls, config: Mapping[str, Any], folder: Path) -> Self:
+        """Rebuild from `get_config`."""
+        return cls(**config)
+
+
+def _like(rows: Any, values: Any) -> Any:
+    """Return `[batch]` with as many axes as `values`."""
+    return tf.reshape(rows, [-1] + [1] * (len(values.shape) - 1))
+
+
+def _filled(values: Any, observed: Any) -> Any:
+    """Return values in which each missing one repeats the one before it, or else the next one."""
+    steps = values.shape[1]
+    place = tf.range(steps)[None] * tf.ones_like(values, tf.int32)
+    first = tf.argmax(observed, axis=1, output_type=tf.int32)[:, None]
+    place = tf.where(observed > 0, place, -1)
+    reach = 1
+    while reach < steps:
+        # The largest place so far, by doubling how far is looked back.
+        place = tf.maximum(
+            place, tf.pad(place[:, :-reach], [[0, 0], [reach, 0]], constant_values=-1)
+        )
+        reach *= 2
+    return tf.gather(values, tf.maximum(place, first), batch_dims=1)
