@@ -54,10 +54,9 @@ class Outcomes:
         }
         for name, (low, high) in SHARES.items():
             if low in levels and high in levels:
-                bounds = [quantiles[:, :, levels.index(level)] for level in (low, high)]
-                share = high - low
-                found["coverage"][name] = metrics.coverage(self.truth, *bounds)
-                found["msis"][name] = metrics.msis(self.truth, *bounds, share, self.scale)
+                lower, upper = (quantiles[:, :, levels.index(level)] for level in (low, high))
+                found["coverage"][name] = metrics.coverage(self.truth, lower, upper)
+                found["msis"][name] = metrics.msis(self.truth, lower, upper, high - low, self.scale)
         return found
 
 

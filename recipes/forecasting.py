@@ -85,8 +85,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check every range, so that a bad value is named before anything is loaded."""
-        sizes = ("windows", "units", "layers", "seen", "segment", "epochs")
-        sizes += ("windows_per_epoch", "batch_size")
+        require(self, "at least 1", lambda n: n >= 1, "windows", "units", "layers", "seen")
+        sizes = ("segment", "epochs", "windows_per_epoch", "batch_size")
         require(self, "at least 1", lambda n: n >= 1, *sizes)
         require(self, "at least 2", lambda n: n >= 2, "look_back")
         require(self, "at least 0", lambda n: n >= 0, "horizon", "weight_decay")
@@ -180,16 +180,21 @@ def build(config: Config, data: series.SeriesSplit) -> Pipeline:
     encoder = preprocessing.SeriesEncoder(
         examples.horizon, config.look_back, examples.period, config.base, _usual(config, data.train)
     )
-    sizes = (examples.horizon, config.look_back, encoder.known, len(config.levels))
-    model: Any
+    sizes: dict[str, Any] = {
+        "horizon": examples.horizon,
+        "look_back": config.look_back,
+        "columns": encoder.columns,
+        "known": encoder.known,
+        "quantiles": len(config.levels),
+        "cell": config.cell,
+        "units": config.units,
+        "dropout": config.dropout,
+    }
     if config.model == "segment":
-        model = models.SegmentForecaster(
-            *sizes, config.cell, config.units, config.segment, config.dropout
-        )
+        sizes["segment"] = config.segment
     else:
-        model = models.RecurrentForecaster(
-            *sizes, config.cell, config.units, config.layers, config.seen, config.dropout
-        )
+        sizes |= {"layers": config.layers, "seen": config.seen}
+    model = models.FORECASTERS[config.model](**sizes)
     finish = decoding.ForecastDecoder(examples.horizon, config.levels, channels)
     part = data.validation if len(data.validation) else data.train
     held_out = windows(part, encoder, SAMPLES)
@@ -202,7 +207,7 @@ def train(config: Config, data: series.SeriesSplit, pipeline: Pipeline, run: Run
     from recipes import backtest  # here, not above: it loads TensorFlow
     from recipes.training import Trainer
 
-    batches = backtest.windows(
+    batches: Any = backtest.windows(
         data.train, pipeline.prepare, config.batch_size, config.windows_per_epoch, config.seed
     )
     part = data.validation if len(data.validation) else data.train
@@ -369,21 +374,22 @@ class _Loss:
         known = ops.logical_and(ops.isfinite(future), scale > 0)
         counts = ops.repeat(weights, rows)[:, None] * ops.cast(known, "float32")
         truth = ops.where(known, future, base)
-        unit = ops.where(scale > 0, scale, 1.0)
+        unit = ops.where(known, self._unit(truth, features), 1.0)
         errors = (truth[:, :, None] - model(features, training=True)) / unit[:, :, None]
-        point = self._point(errors[:, :, 0], truth / unit, base / unit, features["static"], unit)
+        point = ops.square if self._config.loss == "squared" else ops.abs
         spread = ops.mean(layers.pinball_loss(errors[:, :, 1:], self._config.levels), axis=-1)
-        return layers.masked_mean(point + spread, counts)
+        return layers.masked_mean(point(errors[:, :, 0]) + spread, counts)
 
-    def _point(self, error: Any, truth: Any, base: Any, static: Any, unit: Any) -> Any:
+    def _unit(self, truth: Any, features: Any) -> Any:
+        """Return what an error is counted in, `float32[rows, horizon]` or `[rows, 1]`."""
         from keras import ops
 
         if self._config.loss == "relative":
-            size = (ops.abs(truth) + ops.abs(base)) / 2
-            return ops.abs(error) / ops.maximum(size, 0.1)
+            size = (ops.abs(truth) + ops.abs(features["base"])) / 2
+            return ops.maximum(size, ops.abs(features["scale"]) / 10)
         if self._usual:
-            error = error * unit / (static @ ops.convert_to_tensor(self._usual)[:, None])
-        return ops.abs(error) if self._config.loss == "absolute" else ops.square(error)
+            return features["static"] @ ops.convert_to_tensor(self._usual)[:, None]
+        return features["scale"]
 
 
 if __name__ == "__main__":

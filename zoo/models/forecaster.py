@@ -18,10 +18,12 @@ class _Forecaster(keras.Model):
 
     def _graph(self, sizes: dict[str, int], corrections: Any, options: dict[str, Any]) -> None:
         """Become the functional model of `corrections(features, static)`."""
-        for name in ("horizon", "look_back", "known", "quantiles", "units"):
+        for name in ("horizon", "look_back", "columns", "known", "quantiles", "units"):
             if sizes[name] < (0 if name == "quantiles" else 1):
                 raise ConfigError(f"{name} must be at least 1, not {sizes[name]}")
-        features = keras.Input((sizes["look_back"], 2), dtype="float32", name="features")
+        features = keras.Input(
+            (sizes["look_back"], sizes["columns"]), dtype="float32", name="features"
+        )
         static = keras.Input((sizes["known"],), dtype="float32", name="static")
         base = keras.Input((sizes["horizon"],), dtype="float32", name="base")
         scale = keras.Input((sizes["horizon"],), dtype="float32", name="scale")
@@ -39,15 +41,16 @@ class _Forecaster(keras.Model):
 class RecurrentForecaster(_Forecaster):
     """A recurrent encoder of the last steps, and one layer that gives every step to come.
 
-    Takes `features: float32[rows, look_back, 2]`, `static: float32[rows, known]`, and `base` and
-    `scale`, `float32[rows, horizon]`; gives `float32[rows, horizon, 1 + quantiles]`. Untrained it
-    gives the base.
+    Takes `features: float32[rows, look_back, columns]`, `static: float32[rows, known]`, and `base`
+    and `scale`, `float32[rows, horizon]`; gives `float32[rows, horizon, 1 + quantiles]`. Untrained
+    it gives the base.
     Source: Wen et al. 2017, arXiv:1711.11053 (direct forecasts of every horizon); Smyl 2020,
     International Journal of Forecasting 36 (a recurrent network that corrects smoothing).
 
     Args:
         horizon: Steps to come.
         look_back: Steps of the window.
+        columns: Numbers per step of the window.
         known: Numbers that do not change over the window.
         quantiles: Number of quantiles beside the point forecast.
         cell: "lstm" or "gru".
@@ -61,6 +64,7 @@ class RecurrentForecaster(_Forecaster):
         self,
         horizon: int,
         look_back: int,
+        columns: int,
         known: int,
         quantiles: int = 7,
         cell: str = "gru",
@@ -83,11 +87,11 @@ class RecurrentForecaster(_Forecaster):
         ]
         drops = [VariationalDropout(dropout, name=f"dropout_{n}") for n in range(layers)]
         hidden = keras.layers.Dense(units, "relu", name="hidden")
-        columns = 1 + quantiles
+        answers = 1 + quantiles
         correct = keras.layers.Dense(
-            horizon * columns, kernel_initializer="zeros", dtype="float32", name="corrections"
+            horizon * answers, kernel_initializer="zeros", dtype="float32", name="corrections"
         )
-        shape = keras.layers.Reshape((horizon, columns), dtype="float32", name="columns")
+        shape = keras.layers.Reshape((horizon, answers), dtype="float32", name="columns")
 
         # === Graph ===
         def corrections(features: Any, static: Any) -> Any:
@@ -98,12 +102,23 @@ class RecurrentForecaster(_Forecaster):
             x = keras.layers.Concatenate()([x[:, -1], static])
             return shape(correct(hidden(x)))
 
-        sizes = {"horizon": horizon, "look_back": look_back, "known": known, "units": units}
-        self._graph({**sizes, "quantiles": quantiles}, corrections, options)
+        self._graph(
+            {
+                "horizon": horizon,
+                "look_back": look_back,
+                "columns": columns,
+                "known": known,
+                "quantiles": quantiles,
+                "units": units,
+            },
+            corrections,
+            options,
+        )
 
         # === Config ===
         self.horizon = horizon
         self.look_back = look_back
+        self.columns = columns
         self.known = known
         self.quantiles = quantiles
         self.cell = cell
@@ -118,6 +133,7 @@ class RecurrentForecaster(_Forecaster):
             "name": self.name,
             "horizon": self.horizon,
             "look_back": self.look_back,
+            "columns": self.columns,
             "known": self.known,
             "quantiles": self.quantiles,
             "cell": self.cell,
@@ -140,6 +156,7 @@ class SegmentForecaster(_Forecaster):
     Args:
         horizon: Steps to come, a multiple of `segment`.
         look_back: Steps of the window, a multiple of `segment`.
+        columns: Numbers per step of the window.
         known: Numbers that do not change over the window.
         quantiles: Number of quantiles beside the point forecast.
         cell: "lstm" or "gru".
@@ -152,6 +169,7 @@ class SegmentForecaster(_Forecaster):
         self,
         horizon: int,
         look_back: int,
+        columns: int,
         known: int,
         quantiles: int = 7,
         cell: str = "gru",
@@ -166,16 +184,16 @@ class SegmentForecaster(_Forecaster):
                 f"{horizon}, {look_back}, {segment} and {units}"
             )
         # === Parts ===
-        past, future, columns = look_back // segment, horizon // segment, 1 + quantiles
-        cut = keras.layers.Reshape((past, 2 * segment), name="segments")
+        past, future, answers = look_back // segment, horizon // segment, 1 + quantiles
+        cut = keras.layers.Reshape((past, columns * segment), name="segments")
         embed = keras.layers.Dense(units, "relu", name="embedding")
         encode = recurrent(cell, units, return_state=True, name="encoder")
         decode = recurrent(cell, units, name="decoder")
         place = keras.layers.Embedding(future, units // 2, name="place")
         what = keras.layers.Dense(units // 2, use_bias=False, name="row")
         drop = keras.layers.Dropout(dropout, name="dropout")
-        correct = keras.layers.Dense(segment * columns, dtype="float32", name="corrections")
-        shape = keras.layers.Reshape((horizon, columns), dtype="float32", name="columns")
+        correct = keras.layers.Dense(segment * answers, dtype="float32", name="corrections")
+        shape = keras.layers.Reshape((horizon, answers), dtype="float32", name="columns")
 
         # === Graph ===
         def corrections(features: Any, static: Any) -> Any:
@@ -186,14 +204,25 @@ class SegmentForecaster(_Forecaster):
             places = place(ops.zeros_like(told[:, :1], dtype="int32") + _numbers(static, future))
             asked = ops.concatenate([places, told[:, None]], axis=-1)
             x = correct(drop(decode(asked, initial_state=state)))
-            return shape(ops.reshape(x, (-1, future, segment * columns)))
+            return shape(ops.reshape(x, (-1, future, segment * answers)))
 
-        sizes = {"horizon": horizon, "look_back": look_back, "known": known, "units": units}
-        self._graph({**sizes, "quantiles": quantiles}, corrections, options)
+        self._graph(
+            {
+                "horizon": horizon,
+                "look_back": look_back,
+                "columns": columns,
+                "known": known,
+                "quantiles": quantiles,
+                "units": units,
+            },
+            corrections,
+            options,
+        )
 
         # === Config ===
         self.horizon = horizon
         self.look_back = look_back
+        self.columns = columns
         self.known = known
         self.quantiles = quantiles
         self.cell = cell
@@ -207,6 +236,7 @@ class SegmentForecaster(_Forecaster):
             "name": self.name,
             "horizon": self.horizon,
             "look_back": self.look_back,
+            "columns": self.columns,
             "known": self.known,
             "quantiles": self.quantiles,
             "cell": self.cell,

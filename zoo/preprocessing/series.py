@@ -35,7 +35,8 @@ class SeriesEncoder(tf.Module):
     `length: int32[batch]`, how many steps of each row are real. A channel is forecast from its
     own past, so that there are `rows = batch * channels`. Gives
 
-        features  `float32[rows, look_back, 2]`: scaled values, and whether they were observed
+        features  `float32[rows, look_back, columns]`: scaled values, of "theta" without and with
+                  their season, and whether they were observed
         static    `float32[rows, known]`: what does not change over the window
         base      `float32[rows, horizon]`: the forecast that the model corrects
         scale     `float32[rows, horizon]`: the unit of its corrections
@@ -86,6 +87,11 @@ class SeriesEncoder(tf.Module):
     def known(self) -> int:
         """Numbers that do not change over a window."""
         return self.period + 2 if self.base == "theta" else self.channels
+
+    @property
+    def columns(self) -> int:
+        """Numbers per step of the window."""
+        return 3 if self.base == "theta" else 2
 
     @property
     def inputs(self) -> Ports:
@@ -141,11 +147,16 @@ class SeriesEncoder(tf.Module):
         size = tf.reduce_sum(tf.abs(values) * observed / count, axis=1, keepdims=True)
         found = theta(tf.math.divide_no_nan(values, size), observed)
         level = tf.maximum(tf.abs(found.level), 0.1)
-        scaled = tf.clip_by_value((found.adjusted - found.level) / level, -_FAR, _FAR)
-        static = [found.season - 1, found.rate, tf.clip_by_value(found.slope / level, -1.0, 1.0)]
+        plain = tf.math.divide_no_nan(values, size)
+        scaled, seasonal = (
+            tf.clip_by_value((each - found.level) / level, -_FAR, _FAR)
+            for each in (found.adjusted, plain)
+        )
+        growth = tf.clip_by_value(found.slope / level * self.period, -1.0, 1.0)
+        static = [found.season - 1, found.rate, growth]
         season = theta.ahead(found.season)
         return {
-            "features": tf.stack([scaled * observed, observed], axis=-1),
+            "features": tf.stack([scaled * observed, seasonal * observed, observed], axis=-1),
             "static": tf.concat(static, axis=1),
             "base": found.forecast * season * size,
             "scale": level * season * size,

