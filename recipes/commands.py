@@ -159,27 +159,22 @@ def predict(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
     Raises:
         DataError: Rows were not understood; the others have been answered by then.
     """
-    from serving.protocol.tensors import data_type
-    from serving.rows import read_rows
-    from serving.values import TensorSpec
+    from recipes.rows import read
 
     options = _parse(PredictOptions, name, "predict", arguments)
     if not options.rows:
         raise MisuseError(f'no rows given: write python -m recipes {name} predict "..." "..."')
     _config_of(options.run_dir, name, recipe)
     pipeline = Pipeline.load(options.run_dir)
-    (port,) = pipeline.inputs
-    inputs = {port: TensorSpec(data_type(pipeline.inputs[port].dummy(0).dtype), (None,))}
-    read = [(word, row) for word in options.rows for row in read_rows([word], inputs)[port]]
-    answers = pipeline.predict({port: np.array([row for _, row in read], dtype=object)})
+    rows = read(pipeline, options.rows)
+    answers = pipeline.predict(rows.raw)
     refused = []
-    for index, (word, row) in enumerate(read):
+    for index, row in enumerate(rows.names):
         answer = {key: _readable(values[index]) for key, values in answers.items()}
-        shown = row if isinstance(row, str) else word
         if reason := answer.get("status"):
-            refused.append(f"{shown or f'row {index + 1}'}: {reason}")
+            refused.append(f"{row or f'row {index + 1}'}: {reason}")
         else:
-            print(json.dumps({port: shown, **answer}, ensure_ascii=False))
+            print(json.dumps({rows.key: row, **answer}, ensure_ascii=False))
     if refused:
         raise DataError("\n".join(refused))
 

@@ -91,7 +91,9 @@ def _write_warm_up(pipeline: Pipeline, name: str, file: Path) -> None:
             request.model_spec.name = name
             request.model_spec.signature_name = "serving_default"
             for port, rows in pipeline.samples.items():
-                request.inputs[port].CopyFrom(tf.make_tensor_proto(np.resize(rows, size)))
+                request.inputs[port].CopyFrom(
+                    tf.make_tensor_proto(np.resize(rows, (size, *rows.shape[1:])))
+                )
             log = prediction_log_pb2.PredictLog(request=request)
             record = prediction_log_pb2.PredictionLog(predict_log=log)
             writer.write(record.SerializeToString())

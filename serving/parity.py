@@ -57,7 +57,7 @@ class Probes:
         """Ask a trained pipeline its probe rows and its samples, each row alone."""
         edges = pipeline.prepare.probe_rows()
         rows = {
-            name: np.concatenate([edges[name], np.asarray(pipeline.samples[name])])
+            name: _joined(edges[name], np.asarray(pipeline.samples[name]))
             for name in pipeline.inputs
         }
         answers = pipeline.predict(rows, batch_size=1)
@@ -253,12 +253,24 @@ def latest_version(folder: Path) -> Path:
     return max(versions, key=lambda entry: int(entry.name))
 
 
+def _joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the rows of both, whose axes are filled up with 0 to those of the larger one."""
+    sizes = np.maximum(one.shape[1:], other.shape[1:])
+
+    def filled(rows: np.ndarray) -> np.ndarray:
+        missing = [(0, int(size) - has) for size, has in zip(sizes, rows.shape[1:], strict=True)]
+        return np.pad(rows, [(0, 0), *missing])
+
+    return np.concatenate([filled(one), filled(other)]) if len(sizes) else np.append(one, other)
+
+
 def _gap(what: str, expected: Any, received: Any) -> float:
-    """Return the largest difference within one row's value."""
+    """Return the largest difference within one row's value, of numbers above 1 as a share."""
     if isinstance(expected, bytes):
         gap = _text_gap(what, _text(expected), _text(received))
     else:
-        gap = float(np.max(np.abs(np.float64(received) - expected), initial=0.0))
+        gaps = np.abs(np.float64(received) - expected) / np.maximum(np.abs(expected), 1.0)
+        gap = float(np.max(gaps, initial=0.0))
     if not gap <= TOLERANCE:  # written so that NaN fails too
         raise ParityError(f"{what} differs by {gap:.2g}, more than {TOLERANCE:g}")
     return gap
