@@ -70,7 +70,7 @@ def _histories(pipeline: Pipeline, words: Sequence[str]) -> Rows:
                 f"channels of this model, and holds {len(found)}"
             )
     time = max(map(len, histories))
-    raw = np.zeros((len(histories), time, *channels), np.float32)
+    raw = np.zeros((len(histories), time, *histories[0].shape[1:]), np.float32)
     for row, values in zip(raw, histories, strict=True):
         row[: len(values)] = values
     lengths = np.array([len(values) for values in histories], np.int32)

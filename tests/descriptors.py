@@ -29,6 +29,8 @@ FRAMES = Port((None, 4, 5, 2), "float32", "one frame per step")
 MASK = Port((None,), "bool", "True = real step")
 FEATURES = Port((None, 6), "float32", "one vector per frame")
 LENGTH = Port((), "int32", "number of real frames")
+HORIZON = Port((4,), "float32", "one number per step to come")
+FORECAST = Port((4, 3), "float32", "point forecast and quantiles per step to come")
 FRAMED = Ports(features=FEATURES, lengths=LENGTH)
 
 
@@ -39,7 +41,7 @@ class Descriptor:
     Attributes:
         make: The class.
         inputs: Its inputs by name; a free axis is time. A layer takes the first one, with
-            `mask` where it is declared, or a list with `lengths`; a model takes a dictionary.
+            `mask` where it is declared, or a list of several; a model takes a dictionary.
         output: What it gives.
         arguments: Of the constructor.
         case: Tells rows of one class apart.
@@ -78,11 +80,9 @@ class Descriptor:
             for name, port in self.inputs.items()
         }
         first, *_ = inputs.values()
-        if "lengths" in inputs:
-            return keras.Model(inputs, part([*inputs.values()]))
-        return keras.Model(
-            inputs, part(first, **{"mask": inputs["mask"]} if "mask" in inputs else {})
-        )
+        if "mask" in inputs:
+            return keras.Model(inputs, part(first, mask=inputs["mask"]))
+        return keras.Model(inputs, part([*inputs.values()] if len(inputs) > 1 else first))
 
     def batch(
         self, lengths: Sequence[int] = LENGTHS, time: int | None = None
@@ -102,6 +102,9 @@ class Descriptor:
 def _steps(port: Port, row: int, length: int, time: int) -> np.ndarray:
     if not port.shape:
         return np.array(length, port.dtype)
+    if port.shape[0] is not None:
+        # A window of a fixed size, however much of it is real.
+        return np.random.default_rng(row).normal(size=port.shape).astype(port.dtype)
     values = np.zeros((time, *port.shape[1:]), port.dtype)
     size, rng = (length, *values.shape[1:]), np.random.default_rng(row)
     if port.dtype == "bool":
@@ -171,7 +174,25 @@ def _acoustic(case: str, **arguments: Any) -> Descriptor:
     )
 
 
+def _forecaster(make: type[keras.Model], case: str = "", **arguments: Any) -> Descriptor:
+    sizes = {"horizon": 4, "look_back": 8, "columns": 3, "known": 2, "quantiles": 2, "units": 6}
+    window = Port((8, 3), "float32", "one vector per step")
+    static = Port((2,), "float32", "what does not change")
+    inputs = Ports(features=window, static=static, base=HORIZON, scale=HORIZON)
+    arguments = {**sizes, "dropout": 0.2, **arguments}
+    return Descriptor(make, inputs, FORECAST, arguments, case, bfloat16="float32")
+
+
 DESCRIPTORS = (
+    Descriptor(
+        layers.ConformalScaling,
+        Ports(corrections=FORECAST, base=HORIZON, scale=HORIZON),
+        FORECAST,
+    ),
+    _forecaster(models.RecurrentForecaster, layers=2, seen=5),
+    _forecaster(models.RecurrentForecaster, "lstm", cell="lstm", layers=1, seen=8),
+    _forecaster(models.SegmentForecaster, segment=2),
+    _forecaster(models.SegmentForecaster, "lstm", cell="lstm", segment=4),
     Descriptor(
         layers.WordDropout, Ports(inputs=TOKENS), TOKENS, {"rate": 0.4, "seed": 1}, bfloat16="int32"
     ),

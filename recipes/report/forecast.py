@@ -57,7 +57,7 @@ class Forecasts:
 
 def typical_rows(truth: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> list[int]:
     """Return rows from the best to the worst forecast, at even steps between them."""
-    errors = np.nanmean(np.abs(truth - mean), axis=1) / np.where(scale > 0, scale, np.nan)
+    errors = _mean_of_known(np.abs(truth - mean), axis=1) / np.where(scale > 0, scale, np.nan)
     ranked = np.argsort(errors)
     ranked = ranked[~np.isnan(errors[ranked])]
     if not len(ranked):
@@ -190,7 +190,7 @@ def _forecasts(test: Forecasts) -> Figure:
 def _error_by_horizon(test: Forecasts) -> Figure:
     figure, (axes,) = _figure(1, 1, (5.4, 3.2))
     errors = np.abs(test.truth - test.mean) / np.where(test.scale > 0, test.scale, np.nan)[:, None]
-    axes.plot(np.arange(1, errors.shape[1] + 1), np.nanmean(errors, axis=0), color=BLUE)
+    axes.plot(np.arange(1, errors.shape[1] + 1), _mean_of_known(errors, axis=0), color=BLUE)
     axes.set_xlabel("steps ahead")
     axes.set_ylabel("scaled absolute error")
     axes.set_ylim(bottom=0)
@@ -212,6 +212,14 @@ def _coverage_by_horizon(test: Forecasts) -> Figure:
     axes.set_ylabel("outcomes inside, %")
     axes.legend(frameon=False, fontsize=9)
     return figure
+
+
+def _mean_of_known(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return means over an axis without what is NaN; NaN where everything is."""
+    known = ~np.isnan(values)
+    counts = known.sum(axis=axis)
+    sums = np.where(known, values, 0).sum(axis=axis)
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:

@@ -17,12 +17,12 @@ from zoo.errors import ConfigError
 
 def mean_absolute_error(truth: np.ndarray, forecast: np.ndarray) -> float:
     """Return the mean of |truth - forecast|, in the units of both."""
-    return float(np.nanmean(np.abs(truth - forecast)))
+    return _mean(np.abs(truth - forecast))
 
 
 def mean_squared_error(truth: np.ndarray, forecast: np.ndarray) -> float:
     """Return the mean of (truth - forecast)²."""
-    return float(np.nanmean(np.square(truth - forecast)))
+    return _mean(np.square(truth - forecast))
 
 
 def smape(truth: np.ndarray, forecast: np.ndarray) -> float:
@@ -32,7 +32,7 @@ def smape(truth: np.ndarray, forecast: np.ndarray) -> float:
     """
     size = np.abs(truth) + np.abs(forecast)
     errors = 200 * np.abs(truth - forecast)
-    return float(np.nanmean(np.divide(errors, size, out=errors * 0, where=size > 0)))
+    return _mean(np.divide(errors, size, out=errors * 0, where=size > 0))
 
 
 def mase(truth: np.ndarray, forecast: np.ndarray, scale: np.ndarray) -> float:
@@ -43,7 +43,7 @@ def mase(truth: np.ndarray, forecast: np.ndarray, scale: np.ndarray) -> float:
         scale: `float[rows]`, the mean absolute error of the seasonal naive forecast over the
             history; rows where it is 0 or unknown are left out.
     """
-    return float(np.nanmean(np.abs(truth - forecast) / _scale(scale)))
+    return _mean(np.abs(truth - forecast) / _scale(scale))
 
 
 def owa(smape_of: float, mase_of: float, smape_naive2: float, mase_naive2: float) -> float:
@@ -63,7 +63,7 @@ def pinball(truth: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -
         raise ConfigError(f"{quantiles.shape[-1]} quantiles need as many levels, not {len(levels)}")
     error = truth[..., None] - quantiles
     at = np.asarray(levels)
-    return float(np.nanmean(np.maximum(at * error, (at - 1) * error)))
+    return _mean(np.maximum(at * error, (at - 1) * error))
 
 
 def crps(truth: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> float:
@@ -90,7 +90,13 @@ def msis(
     fine = 2 / (1 - share)
     score = high - low
     score = score + fine * (np.maximum(low - truth, 0) + np.maximum(truth - high, 0))
-    return float(np.nanmean(score / _scale(scale)))
+    return _mean(score / _scale(scale))
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of what is known, NaN if nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def _scale(scale: np.ndarray) -> np.ndarray:

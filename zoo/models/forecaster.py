@@ -43,7 +43,7 @@ class RecurrentForecaster(_Forecaster):
 
     Takes `features: float32[rows, look_back, columns]`, `static: float32[rows, known]`, and `base`
     and `scale`, `float32[rows, horizon]`; gives `float32[rows, horizon, 1 + quantiles]`. Untrained
-    it gives the base.
+    it gives nearly the base.
     Source: Wen et al. 2017, arXiv:1711.11053 (direct forecasts of every horizon); Smyl 2020,
     International Journal of Forecasting 36 (a recurrent network that corrects smoothing).
 
@@ -88,8 +88,9 @@ class RecurrentForecaster(_Forecaster):
         drops = [VariationalDropout(dropout, name=f"dropout_{n}") for n in range(layers)]
         hidden = keras.layers.Dense(units, "relu", name="hidden")
         answers = 1 + quantiles
+        small = keras.initializers.RandomNormal(stddev=1e-3)
         correct = keras.layers.Dense(
-            horizon * answers, kernel_initializer="zeros", dtype="float32", name="corrections"
+            horizon * answers, kernel_initializer=small, dtype="float32", name="corrections"
         )
         shape = keras.layers.Reshape((horizon, answers), dtype="float32", name="columns")
 

@@ -1,0 +1,158 @@
+"""The forecasting recipe: it learns, its intervals hold, and it answers however it is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recipes import forecasting as recipe
+from recipes.__main__ import main
+from recipes.config import from_json, to_json
+from recipes.report import typical_rows
+from recipes.run import Run
+from zoo.datasets.series import SeriesExamples, split_series
+from zoo.errors import ConfigError, DataError
+from zoo.pipeline import Pipeline
+
+TINY = recipe.PRESETS["tiny"]
+TABLE = "unique_id,ds,y\n" + "".join(
+    f"{name},2024-{month:02},{month * 10 * factor}\n"
+    for name, factor in (("north", 1), ("south", 7))
+    for month in range(1, 13)
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of `forecasting train --preset tiny`."""
+    folder = tmp_path_factory.mktemp("runs") / "forecasting"
+    assert main(["forecasting", "train", "--preset", "tiny", "--run-dir", str(folder)]) == 0
+    return folder
+
+
+class TestTraining:
+    def test_it_beats_the_naive_forecasts(self, run: Path):
+        results = json.loads((run / "metrics.json").read_text())
+        test = results["test"]
+        assert set(results["baselines"]) == {"naive", "seasonal_naive", "drift", "theta", "linear"}
+        for name in ("naive", "seasonal_naive", "drift"):
+            assert test["smape"] < results["baselines"][name]["smape"]
+        assert test["owa"] < 1
+        assert test["mase"] < 1
+
+    def test_the_intervals_hold(self, run: Path):
+        test = json.loads((run / "metrics.json").read_text())["test"]
+        assert test["coverage"]["80"] == pytest.approx(0.80, abs=0.08)
+        assert test["coverage"]["95"] == pytest.approx(0.95, abs=0.05)
+        assert test["msis"]["80"] < test["msis"]["95"]
+        assert test["crps"] == pytest.approx(2 * test["pinball"])
+
+    def test_the_page_shows_forecasts_and_errors(self, run: Path):
+        page = (run / "index.html").read_text(encoding="utf-8")
+        for text in ("test smape", "seasonal_naive", "How errors are counted"):
+            assert text in page
+        for name in ("forecasts", "error_by_horizon", "coverage_by_horizon"):
+            assert (run / f"{name}.png").stat().st_size > 5_000
+
+
+class TestChannels:
+    def test_series_that_are_observed_together_are_forecast_together(self, tmp_path: Path):
+        step = np.arange(300)
+        values = np.stack([np.sin(step / 4), 50 + 9 * np.cos(step / 4)], axis=1)
+        examples = SeriesExamples(
+            "waves", ("w",), (values,), "other", 4, borders=(200, 250), channels=("a", "b")
+        )
+        config = dataclasses.replace(
+            TINY, base="last", model="segment", segment=4, loss="absolute", epochs=2
+        )
+        data = split_series(examples)
+        pipeline = recipe.build(config, data)
+        with Run(tmp_path / "run", "forecasting", {}) as folder:
+            trained = recipe.train(config, data, pipeline, folder)
+            scores, answers = recipe.evaluate(config, data, pipeline)
+            results = {
+                **trained,
+                "test": scores,
+                "baselines": recipe.baselines(config, data),
+                "parameters": 1,
+            }
+            recipe.report(config, data, folder, results, answers)
+        assert trained["headline"] == "mse"
+        assert answers["mean"].shape == (2 * len(data.test), 4)
+        assert "owa" not in scores
+        # In units of each channel's deviation, so that the large one does not decide alone.
+        assert scores["mse"] < results["baselines"]["naive"]["mse"] < 1
+        assert (tmp_path / "run" / "index.html").is_file()
+
+
+class TestPredict:
+    def test_it_takes_tables_of_series(
+        self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ):
+        table = tmp_path / "mine.csv"
+        table.write_text(TABLE + "".join(f"west,2024-{month:02},\n" for month in range(1, 13)))
+        capsys.readouterr()
+        words = ["forecasting", "predict", "--run-dir", str(run), str(table)]
+        assert main(words) == DataError.exit_code
+        said = capsys.readouterr()
+        north, south = map(json.loads, said.out.splitlines())
+        assert (north["unique_id"], south["unique_id"]) == ("north", "south")
+        np.testing.assert_allclose(south["mean"], 7 * np.array(north["mean"]), rtol=1e-4)
+        assert north["mean"][0] > 110
+        assert np.shape(north["quantiles"]) == (4, 7)
+        assert said.err == "error: west: history must hold at least one number\n"
+
+    def test_a_number_that_is_none_is_named(
+        self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ):
+        table = tmp_path / "mine.csv"
+        table.write_text(TABLE + "north,2025-01,much\n")
+        assert main(["forecasting", "predict", "--run-dir", str(run), str(table)]) == 2
+        assert "mine.csv, line 26: column 'y' must be a number" in capsys.readouterr().err
+
+
+class TestEndpoints:
+    def test_one_value_at_a_time_ends_with_the_forecast_of_the_whole(self, run: Path):
+        pipeline = Pipeline.load(run)
+        endpoints = pipeline.endpoints()
+        assert set(endpoints) == set(recipe.SIGNATURES)
+        update = endpoints["update"]
+        values = np.array([[10, 20, np.nan, 12, 22, 31], [5, 4, 3, 2, 1, 0]], np.float32)
+        state = update.inputs.dummy(2)["state"]
+        for column in values.T:
+            answer = update.call({"state": state, "value": column})
+            state = answer["state"].numpy()
+        whole = pipeline.predict({"history": values, "length": np.array([6, 6], np.int32)})
+        assert answer["status"].numpy().tolist() == whole["status"].tolist() == [b"", b""]
+        for name in ("mean", "quantiles"):
+            np.testing.assert_allclose(answer[name].numpy(), whole[name], rtol=1e-5)
+
+
+def test_typical_rows_run_from_the_best_to_the_worst():
+    truth = np.array([[1.0], [1.0], [1.0], [np.nan]])
+    mean = np.array([[3.0], [1.0], [2.0], [1.0]])
+    assert typical_rows(truth, mean, np.ones(4)) == [1, 2, 0]
+
+
+class TestConfig:
+    def test_it_survives_json(self):
+        for config in recipe.PRESETS.values():
+            assert from_json(recipe.Config, json.loads(json.dumps(to_json(config)))) == config
+
+    @pytest.mark.parametrize(
+        ("fields", "rule"),
+        [
+            ({"windows": 0}, "windows must be at least 1, not 0"),
+            ({"look_back": 1}, "look_back must be at least 2, not 1"),
+            ({"dropout": 1.0}, "dropout must be at least 0 and below 1, not 1.0"),
+            ({"levels": (0.5, 0.1)}, "levels must rise and be between 0 and 1"),
+            ({"levels": ()}, "levels must rise and be between 0 and 1"),
+        ],
+    )
+    def test_a_value_out_of_range_is_named(self, fields: dict[str, object], rule: str):
+        with pytest.raises(ConfigError, match=rule):
+            dataclasses.replace(TINY, **fields)
