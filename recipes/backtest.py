@@ -18,6 +18,10 @@ SHARES = {"80": (0.1, 0.9), "95": (0.025, 0.975)}
 """Intervals that are scored, by the percentage that they are to hold."""
 
 
+HALF_LIFE = 0.25
+"""Share of a part after which a window counts half in calibration."""
+
+
 @dataclass(frozen=True)
 class Outcomes:
     """What came in each window of a part; a channel of a window is a row.
@@ -146,6 +150,18 @@ def corrections(model: Any, batches: preprocessing.WindowBatches) -> tuple[Any, 
         truths.append(truth[real])
         quantiles.append(said[real])
     return np.concatenate(truths), np.concatenate(quantiles)
+
+
+def recency(part: SeriesPart, rows: int) -> np.ndarray:
+    """Return how much each row counts in calibration, `float[rows]`.
+
+    Where one series goes on through the part, the season changes within it: what is a quarter
+    of the part older counts half. Rows of different series are of one age.
+    """
+    if part.examples.borders is None:
+        return np.ones(rows)
+    age = 1 - np.arange(1, rows + 1) / rows
+    return 0.5 ** (age / HALF_LIFE)
 
 
 def _without_status(prepared: dict[str, Any]) -> dict[str, Any]:

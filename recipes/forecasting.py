@@ -227,7 +227,8 @@ def train(config: Config, data: series.SeriesSplit, pipeline: Pipeline, run: Run
         run,
     ).fit()
     truth, quantiles = backtest.corrections(pipeline.model, held_out)
-    offsets = decoding.fit_offsets(truth, quantiles, config.levels)
+    weights = backtest.recency(part, len(truth))
+    offsets = decoding.fit_offsets(truth, quantiles, config.levels, weights)
     pipeline.model.get_layer("scaling").offsets.assign(offsets)
     return {
         "headline": headline.metric,

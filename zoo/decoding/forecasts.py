@@ -81,26 +81,47 @@ class ForecastDecoder(tf.Module):
         return cls(**config)
 
 
-def fit_offsets(truth: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+def fit_offsets(
+    truth: np.ndarray,
+    quantiles: np.ndarray,
+    levels: Sequence[float],
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
     """Return what to add to quantiles so that as many outcomes lie below as their levels say.
+
+    Source: Romano et al. 2019, arXiv:1905.03222; with weights Barber et al. 2023,
+    arXiv:2202.13415, which lets what is recent count for more than what is long ago.
 
     Args:
         truth: `float[rows, horizon]`, outcomes that the model was not trained on, in units of
             the window's scale; NaN where there is none.
         quantiles: `float[rows, horizon, levels]` in the same units.
         levels: Of the quantiles.
+        weights: `float[rows]`, how much each row counts; 1 is the weight of a row to come.
 
     Returns:
         `float32[horizon, levels]`; 0 where there is no outcome at all.
     """
+    counts = np.ones(len(truth)) if weights is None else weights
     missing = truth[:, :, None] - quantiles
     offsets = np.zeros(missing.shape[1:], np.float32)
     for step in range(missing.shape[1]):
-        known = missing[~np.isnan(truth[:, step]), step]
-        for column, level in enumerate(levels):
-            if len(known):
-                # One more outcome than there are, beyond the quantile: that to come.
-                share = (len(known) + 1) * level - (0 if level > 0.5 else 1)
-                share = np.clip(share / max(len(known), 1), 0, 1)
-                offsets[step, column] = np.quantile(known[:, column], share)
+        known = ~np.isnan(truth[:, step])
+        if known.any():
+            errors, each = missing[known, step], counts[known]
+            offsets[step] = [
+                _quantile(column, each, level)
+                for column, level in zip(errors.T, levels, strict=True)
+            ]
     return offsets
+
+
+def _quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
+    """Return the weighted quantile, as if one more value of weight 1 lay beyond it."""
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    if level < 0.5:
+        # The value to come is the smallest: seen from above it is the same.
+        return -_quantile(-values, weights, 1 - level)
+    place = np.searchsorted(below, level * (below[-1] + 1))
+    return float(values[order[min(int(place), len(values) - 1)]])
