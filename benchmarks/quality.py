@@ -74,11 +74,13 @@ def make_record(
     """
     metrics = [_read(run / "metrics.json") for run in runs]
     environment = _read(runs[0] / "environment.json")
+    judged = {"headline": metrics[0]["headline"]} if "headline" in metrics[0] else {}
     return {
         "recipe": recipe,
         "command": " ".join(["python -m recipes", recipe, "train", *fields, "--seed SEED"]),
         "commit": environment.pop("git_commit"),
         "seeds": list(seeds),
+        **judged,
         "data": metrics[0]["data"],
         "test": summarise([row["test"] for row in metrics]),
         "baselines": {

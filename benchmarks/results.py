@@ -13,6 +13,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from zoo.environment import digest
 
 README = ROOT / "README.md"
 SPEED = "speed"
+RATES = ("accuracy", "wer")
+"""Metrics that are fractions, and shown as percentages."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,13 +74,15 @@ def table(records: dict[str, dict[str, Any]]) -> str:
         data, seeds = record["data"], record["seeds"]
         sizes = " / ".join(f"{data[part]:,}" for part in ("train", "validation", "test"))
         headline = recipe(record["recipe"]).HEADLINE
+        # A recipe may judge by something else on some of its data.
+        headline = replace(headline, metric=record.get("headline", headline.metric))
         choose = min if headline.lower_is_better else max
         baselines = {name: row[headline.metric] for name, row in record["baselines"].items()}
         best = choose(baselines, key=lambda name, of=baselines: of[name]["mean"])
         lines.append(
             f"| {record['recipe']} | {data['name']} ({sizes}){_over(record)} "
-            f"| {headline.metric} {_percent(record['test'][headline.metric])} "
-            f"| {best} {_percent({**baselines[best], 'spread': 0.0})} "
+            f"| {headline.metric} {_shown(headline.metric, record['test'][headline.metric])} "
+            f"| {best} {_shown(headline.metric, {**baselines[best], 'spread': 0.0})} "
             f"| {', '.join(map(str, seeds))} "
             f"| {record['train_seconds']['mean']:.0f} s, "
             f"{record['environment']['processor']}, {record['environment']['cores']} cores |"
@@ -156,9 +161,16 @@ def _over(record: dict[str, Any]) -> str:
     return f", mean over {len(values)} times --{field}"
 
 
-def _percent(score: dict[str, Any]) -> str:
-    spread = f" ± {100 * score['spread']:.1f}" if score["spread"] else ""
-    return f"{100 * score['mean']:.1f}{spread} %"
+def _shown(metric: str, score: dict[str, Any]) -> str:
+    """Return mean and spread, rates as percentages."""
+    values = (score["mean"], score["spread"])
+    if metric in RATES:
+        mean, spread = (f"{100 * value:.1f}" for value in values)
+        unit = " %"
+    else:
+        mean, spread = (f"{value:.3g}" if value < 1 else f"{value:.2f}" for value in values)
+        unit = ""
+    return f"{mean} ± {spread}{unit}" if score["spread"] else f"{mean}{unit}"
 
 
 if __name__ == "__main__":

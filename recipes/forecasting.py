@@ -47,6 +47,8 @@ class Config:
 
     base: Literal["theta", "last"] = "theta"
     """The forecast that is corrected: the Theta method's, or the last value."""
+    period: int = 0
+    """Steps of the season that "theta" takes out; 0 for that of the data set."""
     look_back: int = 126
     """Last steps that are looked at."""
     model: Literal["recurrent", "segment"] = "recurrent"
@@ -89,7 +91,7 @@ class Config:
         sizes = ("segment", "epochs", "windows_per_epoch", "batch_size")
         require(self, "at least 1", lambda n: n >= 1, *sizes)
         require(self, "at least 2", lambda n: n >= 2, "look_back")
-        require(self, "at least 0", lambda n: n >= 0, "horizon", "weight_decay")
+        require(self, "at least 0", lambda n: n >= 0, "horizon", "period", "weight_decay")
         require(self, "at least 0 and below 1", lambda share: 0 <= share < 1, "dropout")
         require(self, "above 0", lambda value: value > 0, "learning_rate", "clip_norm")
         rising = list(self.levels) == sorted(set(self.levels))
@@ -128,7 +130,7 @@ PRESETS = {
     "ett-m1": replace(_LONG, dataset="ett-m1", windows_per_epoch=16_000),
     "exchange": replace(_LONG, dataset="exchange", look_back=96, units=64, epochs=5),
     "m4-hourly": Config(
-        dataset="m4-hourly", base="last", look_back=336, seen=168, units=128, epochs=15
+        dataset="m4-hourly", period=168, look_back=504, seen=48, windows_per_epoch=20_000
     ),
     "m4-weekly": Config(dataset="m4-weekly", look_back=104, seen=104),
     "large": replace(_LONG, units=512, epochs=30, windows_per_epoch=20_000, batch_size=256),
@@ -178,7 +180,11 @@ def build(config: Config, data: series.SeriesSplit) -> Pipeline:
     examples = data.train.examples
     channels = len(examples.channels)
     encoder = preprocessing.SeriesEncoder(
-        examples.horizon, config.look_back, examples.period, config.base, _usual(config, data.train)
+        examples.horizon,
+        config.look_back,
+        config.period or examples.period,
+        config.base,
+        _usual(config, data.train),
     )
     sizes: dict[str, Any] = {
         "horizon": examples.horizon,
