@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench-sentiment bench-speech bench-listening bench-recurrent results check-results clean
+.PHONY: help setup demo test test-slow lint bench-sentiment bench-speech bench-forecasting bench-listening bench-recurrent results check-results clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -45,6 +45,9 @@ bench-sentiment: setup  ## train sentiment with three seeds and record the score
 
 bench-speech: setup  ## train speech with three seeds and record the scores
 	$(BIN)/python -m benchmarks.quality speech --seeds 0 1 2 --name spoken-digits
+
+bench-forecasting: setup  ## train forecasting with three seeds and record the scores
+	$(BIN)/python -m benchmarks.quality forecasting --seeds 0 1 2 --name m3-monthly
 
 bench-listening: setup  ## what speech costs on one core, beside the same model in PyTorch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt

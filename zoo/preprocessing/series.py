@@ -18,14 +18,14 @@ from zoo.errors import ConfigError, UnknownNameError
 from zoo.ports import Endpoint, Port, Ports
 from zoo.preprocessing.seasonality import Theta
 
-BASES = ("theta", "last")
+BASES = ("theta", "last", "season")
 NO_NUMBER = "history must hold at least one number"
 INFINITE = "history must be finite; what is missing is written as NaN"
 _FAR = 3.0
 """Scaled values of "theta" are cut at this distance from the level."""
 
 _LEAST_SCALE = 1e-3
-"""Of the usual size of values: what a window's own scale is at least, for "last"."""
+"""What a deviation is at least, as a share of the usual size of values."""
 
 
 class SeriesEncoder(tf.Module):
@@ -49,12 +49,13 @@ class SeriesEncoder(tf.Module):
         look_back: Steps that are looked at.
         period: Steps of a season, 1 for none.
         base: "theta": the Theta method, whose season and level are taken out of the features;
-            or "last": the last value, and the deviation of the window as the scale.
-        usual: The usual size of each channel's values, for "last"; one number per channel.
-            Without it there is one channel and no axis for it.
+            "last" or "season": the last value or season again, with the deviation of the window
+            as the scale.
+        usual: The usual size of each channel's values, for the latter two; one number per
+            channel. Without it there is one channel and no axis for it.
 
     Raises:
-        ConfigError: A size is below 1, or the look-back too short.
+        ConfigError: A size is below 1, or the look-back shorter than 2 or a period.
         UnknownNameError: There is no such base.
     """
 
@@ -69,10 +70,10 @@ class SeriesEncoder(tf.Module):
         super().__init__()
         if base not in BASES:
             raise UnknownNameError("base", base, BASES)
-        if min(horizon, period) < 1 or look_back < 2:
+        if min(horizon, period) < 1 or look_back < max(2, period):
             raise ConfigError(
-                "horizon and period must be at least 1 and look_back at least 2, not "
-                f"{horizon}, {period} and {look_back}"
+                "horizon and period must be at least 1, and look_back at least 2 and a period, "
+                f"not {horizon}, {period} and {look_back}"
             )
         self.horizon, self.look_back, self.period, self.base = horizon, look_back, period, base
         self.usual = tuple(usual)
@@ -132,7 +133,7 @@ class SeriesEncoder(tf.Module):
         rows, seen = self._rows(window), self._rows(observed)
         values = _filled(rows, seen)
         if self._theta is None:
-            return {**self._by_last(values, seen), "status": status}
+            return {**self._by_repeating(values, seen), "status": status}
         return {**self._by_theta(self._theta, values, seen), "status": status}
 
     def _rows(self, values: Any) -> Any:
@@ -162,21 +163,25 @@ class SeriesEncoder(tf.Module):
             "scale": level * season * size,
         }
 
-    def _by_last(self, values: Any, observed: Any) -> dict[str, Any]:
+    def _by_repeating(self, values: Any, observed: Any) -> dict[str, Any]:
         batch = tf.shape(values)[0] // self.channels
         usual = tf.tile(tf.constant(self.usual or (1.0,))[:, None], [batch, 1])
-        last = values[:, -1:]
-        moved = (values - last) / usual
+        season = self.period if self.base == "season" else 1
+        again = values[:, self.look_back - season :]
+        level = tf.reduce_mean(again, axis=1, keepdims=True)
+        # Sizes first: squares of very large and very small numbers are no float32.
         count = tf.maximum(tf.reduce_sum(observed, axis=1, keepdims=True), 1.0)
+        size = tf.reduce_sum(tf.abs(values) * observed / count, axis=1, keepdims=True)
+        size = usual if self.usual else size
+        moved = tf.math.divide_no_nan(values - level, size)
         mean = tf.reduce_sum(moved * observed, axis=1, keepdims=True) / count
         square = tf.reduce_sum(tf.square(moved - mean) * observed, axis=1, keepdims=True) / count
         scale = tf.sqrt(square) + _LEAST_SCALE
-        channel = tf.tile(tf.eye(self.channels), [batch, 1])
         return {
             "features": tf.stack([moved / scale * observed, observed], axis=-1),
-            "static": channel,
-            "base": tf.repeat(last, self.horizon, axis=1),
-            "scale": tf.repeat(scale * usual, self.horizon, axis=1),
+            "static": tf.tile(tf.eye(self.channels), [batch, 1]),
+            "base": tf.gather(again, np.arange(self.horizon) % season, axis=1),
+            "scale": tf.repeat(scale * size, self.horizon, axis=1),
         }
 
     def entrances(self, model: Any, finish: Any) -> dict[str, Endpoint]:

@@ -76,11 +76,17 @@ class TestUnits:
     @pytest.mark.parametrize("make", [theta, last])
     def test_features_know_no_units_and_base_and_scale_do(self, make: Any, factor: float):
         plain, scaled = encode(make(), SEASONAL), encode(make(), SEASONAL * factor)
-        if make is theta:
-            np.testing.assert_allclose(scaled["features"], plain["features"], atol=2e-5)
-            np.testing.assert_allclose(scaled["static"], plain["static"], atol=2e-5)
+        np.testing.assert_allclose(scaled["features"], plain["features"], atol=2e-5)
+        np.testing.assert_allclose(scaled["static"], plain["static"], atol=2e-5)
         np.testing.assert_allclose(scaled["base"] / factor, plain["base"], rtol=2e-5)
         assert np.isfinite(scaled["scale"]).all()
+
+    def test_the_last_season_comes_again(self):
+        encoder = SeriesEncoder(horizon=5, look_back=8, period=3, base="season")
+        found = encode(encoder, np.array([9.0, 9, 9, 1, 2, 3, 4, 5, 6]))
+        assert found["base"][0].tolist() == [4, 5, 6, 4, 5]
+        # Features are seen from the mean of that season.
+        np.testing.assert_allclose(found["features"][0, -3:, 0].sum(), 0, atol=1e-5)
 
     def test_steps_before_the_look_back_change_nothing(self):
         long = np.concatenate([[1e6, -5.0], SEASONAL[-48:]])
@@ -146,7 +152,7 @@ class TestBadRows:
 def test_sizes_and_names_are_checked():
     with pytest.raises(UnknownNameError, match="base"):
         SeriesEncoder(1, 2, base="thta")
-    with pytest.raises(ConfigError, match="look_back at least 2, not 1, 1 and 1"):
+    with pytest.raises(ConfigError, match="look_back at least 2 and a period, not 1, 1 and 1"):
         SeriesEncoder(1, 1)
 
 
