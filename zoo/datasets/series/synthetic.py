@@ -13,9 +13,15 @@ SOURCE = Source(url="made on the spot", licence="none needed", citation="none")
 
 def load() -> SeriesExamples:
     """Return 60 quarterly series of 32 to 48 steps."""
+    return make(60, 32, 48)
+
+
+def make(count: int, shortest: int, longest: int) -> SeriesExamples:
+    """Return so many series, each of a length between these two."""
     generator = np.random.default_rng(0)
-    values = tuple(_series(generator, int(generator.integers(32, 49))) for _ in range(60))
-    ids = tuple(f"s{place}" for place in range(len(values)))
+    sizes = generator.integers(shortest, longest + 1, size=count)
+    values = tuple(_series(generator, int(size)) for size in sizes)
+    ids = tuple(f"s{place}" for place in range(count))
     return SeriesExamples("synthetic", ids, values, "quarterly", HORIZON, PERIOD, source=SOURCE)
 
 
