@@ -81,6 +81,8 @@ def windows(
         most,
         seed,
         encode,
+        part.examples.times if "timestamps" in specs else None,
+        part.examples.covariates if "covariates" in specs else None,
     )
 
 

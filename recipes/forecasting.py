@@ -49,6 +49,8 @@ class Config:
     """The forecast that is corrected: the Theta method's, the last value, or the last season."""
     period: int = 0
     """Steps of the season; 0 for that of the data set."""
+    calendar: tuple[str, ...] = ()
+    """Cycles whose place the network is told, of day, week and year; takes dated series."""
     look_back: int = 126
     """Last steps that are looked at."""
     model: Literal["recurrent", "segment"] = "recurrent"
@@ -170,6 +172,8 @@ def load(config: Config) -> series.SeriesSplit:
         examples = series.load(config.dataset)
     if config.horizon:
         examples = replace(examples, horizon=config.horizon)
+    if config.calendar and examples.times is None:
+        raise ConfigError(f"calendar needs dated series, and those of {examples.name} have none")
     split = series.split_series(examples, config.windows)
     for reason in split.train.examples.left_out:
         print(f"note: {reason}", file=sys.stderr)
@@ -191,6 +195,8 @@ def build(config: Config, data: series.SeriesSplit) -> Pipeline:
         config.period or examples.period,
         config.base,
         _usual(config, data.train),
+        config.calendar,
+        _covariates(data.train),
     )
     sizes: dict[str, Any] = {
         "horizon": examples.horizon,
@@ -229,7 +235,7 @@ def train(config: Config, data: series.SeriesSplit, pipeline: Pipeline, run: Run
     headline = replace(HEADLINE, metric=_metric(data))
     state = Trainer(
         pipeline.model,
-        _Loss(config, usual),
+        layers.ForecastLoss(config.loss, config.levels, usual),
         batches,
         batches,
         lambda: _point_scores(pipeline, held_out, came),
@@ -348,6 +354,15 @@ def _usual(config: Config, train: series.SeriesPart) -> tuple[float, ...]:
     return tuple(float(each) for each in np.nanstd(values, axis=0))
 
 
+def _covariates(train: series.SeriesPart) -> list[tuple[float, float]]:
+    """Return mean and deviation of each covariate over the training part."""
+    known = train.examples.covariates
+    if known is None:
+        return []
+    values = np.concatenate([row[:end] for row, end in zip(known, train.ends, strict=True)])
+    return [(float(np.nanmean(each)), float(np.nanstd(each))) for each in values.T]
+
+
 def _plain(config: Config, data: series.SeriesSplit) -> preprocessing.SeriesEncoder:
     """Return an encoder for windows that no model reads."""
     return preprocessing.SeriesEncoder(data.test.examples.horizon, config.look_back, base="last")
@@ -367,46 +382,6 @@ def _optimizer(config: Config, steps: int) -> Any:
     return keras.optimizers.AdamW(
         schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm
     )
-
-
-class _Loss:
-    """The error of the point forecast and the pinball loss of the quantiles.
-
-    Args:
-        config: Of the run.
-        usual: The usual size of each channel's values.
-    """
-
-    def __init__(self, config: Config, usual: tuple[float, ...]) -> None:
-        self._config, self._usual = config, usual
-
-    def __call__(self, model: Any, features: Any, future: Any, weights: Any) -> Any:
-        from keras import ops
-
-        horizon = model.horizon
-        if len(future.shape) == 3:
-            future = ops.reshape(ops.transpose(future, (0, 2, 1)), (-1, horizon))
-        base, scale = features["base"], features["scale"]
-        rows = ops.shape(base)[0] // ops.shape(weights)[0]
-        known = ops.logical_and(ops.isfinite(future), scale > 0)
-        counts = ops.repeat(weights, rows)[:, None] * ops.cast(known, "float32")
-        truth = ops.where(known, future, base)
-        unit = ops.where(known, self._unit(truth, features), 1.0)
-        errors = (truth[:, :, None] - model(features, training=True)) / unit[:, :, None]
-        point = ops.square if self._config.loss == "squared" else ops.abs
-        spread = ops.mean(layers.pinball_loss(errors[:, :, 1:], self._config.levels), axis=-1)
-        return layers.masked_mean(point(errors[:, :, 0]) + spread, counts)
-
-    def _unit(self, truth: Any, features: Any) -> Any:
-        """Return what an error is counted in, `float32[rows, horizon]` or `[rows, 1]`."""
-        from keras import ops
-
-        if self._config.loss == "relative":
-            size = (ops.abs(truth) + ops.abs(features["base"])) / 2
-            return ops.maximum(size, ops.abs(features["scale"]) / 10)
-        if self._usual:
-            return features["static"] @ ops.convert_to_tensor(self._usual)[:, None]
-        return features["scale"]
 
 
 if __name__ == "__main__":

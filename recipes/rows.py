@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from zoo.errors import DataError
 from zoo.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from zoo.datasets.series import SeriesExamples
 
 
 class Rows(NamedTuple):
@@ -53,25 +56,60 @@ def _histories(pipeline: Pipeline, words: Sequence[str]) -> Rows:
     """Return the series of tables; those of one table are the channels of one that has some."""
     from zoo.datasets.series import read_series
 
-    channels = pipeline.inputs["history"].shape[1:]
     names: list[str] = []
-    histories: list[np.ndarray] = []
+    rows: list[dict[str, np.ndarray]] = []
     for word in words:
         found = read_series(Path(word))
-        if not channels:
-            names += found.ids
-            histories += found.values
-        elif len(found) == channels[0] and len({len(values) for values in found.values}) == 1:
+        if pipeline.inputs["history"].shape[1:]:
             names.append(word)
-            histories.append(np.stack(found.values, axis=1))
+            rows.append(_channels(pipeline, found))
         else:
+            names += found.ids
+            rows += [_history(pipeline, found.select([place])) for place in range(len(found))]
+    time = max(len(row["history"]) for row in rows)
+    raw = {}
+    for name in pipeline.inputs:
+        if name == "future_covariates":
+            raw[name] = np.stack([row[name] for row in rows])
+        elif name != "length":
+            raw[name] = np.stack([_filled(row[name], time) for row in rows])
+    lengths = np.array([len(row["history"]) for row in rows], np.int32)
+    return Rows("unique_id", names, {**raw, "length": lengths})
+
+
+def _history(pipeline: Pipeline, found: SeriesExamples) -> dict[str, np.ndarray]:
+    """Return what a pipeline asks of one series, by input name."""
+    (values,), (name,) = found.values, found.ids
+    asked: dict[str, np.ndarray] = {"history": values.astype(np.float32)}
+    if "timestamps" in pipeline.inputs:
+        if found.times is None:
+            raise DataError(f"{found.name}: series '{name}' needs dates, and its steps are numbers")
+        asked["timestamps"] = found.times[0]
+    if "covariates" in pipeline.inputs:
+        horizon, count = pipeline.inputs["future_covariates"].shape
+        known = np.empty((0, 0)) if found.covariates is None else found.covariates[0]
+        ahead = known[len(values) :]
+        if known.shape[1] != count or len(ahead) < (horizon or 0):
             raise DataError(
-                f"'{word}' must hold {channels[0]} series of equal length, which are the "
-                f"channels of this model, and holds {len(found)}"
+                f"{found.name}: series '{name}' needs {count} covariates, and those of {horizon} "
+                f"steps behind its last value; it has {known.shape[1]}, of {len(ahead)} steps"
             )
-    time = max(map(len, histories))
-    raw = np.zeros((len(histories), time, *histories[0].shape[1:]), np.float32)
-    for row, values in zip(raw, histories, strict=True):
-        row[: len(values)] = values
-    lengths = np.array([len(values) for values in histories], np.int32)
-    return Rows("unique_id", names, {"history": raw, "length": lengths})
+        asked["covariates"] = known[: len(values)].astype(np.float32)
+        asked["future_covariates"] = ahead[:horizon].astype(np.float32)
+    return asked
+
+
+def _channels(pipeline: Pipeline, found: SeriesExamples) -> dict[str, np.ndarray]:
+    """Return what a pipeline asks of series that are observed together."""
+    (count,) = pipeline.inputs["history"].shape[1:]
+    if len(found) != count or len({len(values) for values in found.values}) != 1:
+        raise DataError(
+            f"'{found.name}' must hold {count} series of equal length, which are the channels of "
+            f"this model, and holds {len(found)}"
+        )
+    asked = _history(pipeline, found.select([0]))
+    return {**asked, "history": np.stack(found.values, axis=1).astype(np.float32)}
+
+
+def _filled(values: np.ndarray, time: int) -> np.ndarray:
+    return np.pad(values, [(0, time - len(values))] + [(0, 0)] * (values.ndim - 1))

@@ -89,6 +89,78 @@ class TestChannels:
         assert (tmp_path / "run" / "index.html").is_file()
 
 
+@pytest.fixture(scope="module")
+def promotions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty days of four series, which are high where there is a promotion, and four to come."""
+    generator = np.random.default_rng(0)
+    lines = ["unique_id,ds,y,promotion"]
+    for name in "abcd":
+        for day in range(64):
+            on = int(generator.random() < 0.3)
+            date = np.datetime64("2024-01-01") + day
+            value = "" if day >= 60 else f"{100 + 60 * on + generator.normal():.2f}"
+            lines.append(f"{name},{date},{value},{on}")
+    file = tmp_path_factory.mktemp("own") / "promotions.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+class TestKnownAhead:
+    """An own table with dates and a covariate."""
+
+    def test_the_network_learns_what_it_is_told(
+        self, promotions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ):
+        folder = tmp_path / "run"
+        words = [
+            "forecasting",
+            "train",
+            "--preset",
+            "tiny",
+            "--data",
+            str(promotions),
+            "--base",
+            "last",
+        ]
+        words += ["--horizon", "4", "--calendar", "week", "--epochs", "30", "--loss", "absolute"]
+        assert main([*words, "--run-dir", str(folder)]) == 0
+        results = json.loads((folder / "metrics.json").read_text())
+        others = [row["smape"] for row in results["baselines"].values()]
+        assert results["test"]["smape"] < min(others)
+        capsys.readouterr()
+        assert main(["forecasting", "predict", "--run-dir", str(folder), str(promotions)]) == 0
+        answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [answer["unique_id"] for answer in answers] == list("abcd")
+        promoted = [line.endswith(",1") for line in promotions.read_text().splitlines()[61:65]]
+        assert [mean > 130 for mean in answers[0]["mean"]] == promoted
+
+    def test_what_is_known_must_reach_as_far_as_the_forecast(
+        self, promotions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ):
+        folder = tmp_path / "run"
+        words = [
+            "forecasting",
+            "train",
+            "--preset",
+            "tiny",
+            "--data",
+            str(promotions),
+            "--epochs",
+            "1",
+        ]
+        assert main([*words, "--horizon", "4", "--run-dir", str(folder)]) == 0
+        short = tmp_path / "short.csv"
+        short.write_text("\n".join(promotions.read_text().splitlines()[:62]) + "\n")
+        assert main(["forecasting", "predict", "--run-dir", str(folder), str(short)]) == 2
+        said = capsys.readouterr().err
+        assert "series 'a' needs 1 covariates, and those of 4 steps behind its last value" in said
+
+    def test_a_calendar_needs_dates(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+        words = ["forecasting", "train", "--preset", "tiny", "--calendar", "day"]
+        assert main([*words, "--run-dir", str(tmp_path / "run")]) == 2
+        assert "calendar needs dated series" in capsys.readouterr().err
+
+
 class TestPredict:
     def test_it_takes_tables_of_series(
         self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

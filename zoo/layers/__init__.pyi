@@ -7,6 +7,7 @@ from .conv_recurrent import ConvLSTM2D as ConvLSTM2D
 from .dropout import VariationalDropout as VariationalDropout
 from .dropout import WordDropout as WordDropout
 from .forecasting import ConformalScaling as ConformalScaling
+from .forecasting import ForecastLoss as ForecastLoss
 from .forecasting import pinball_loss as pinball_loss
 from .fronts import FRONTS as FRONTS
 from .fronts import BlankPadding as BlankPadding

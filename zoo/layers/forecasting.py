@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, UnknownNameError
+from zoo.layers.losses import masked_mean
 
 
 @keras.saving.register_keras_serializable(package="seqzoo")
@@ -61,3 +62,58 @@ def pinball_loss(errors: Any, levels: Sequence[float]) -> Any:
         raise ConfigError(f"levels must be between 0 and 1, not {list(levels)}")
     at = ops.convert_to_tensor(list(levels), errors.dtype)
     return ops.maximum(at * errors, (at - 1) * errors)
+
+
+class ForecastLoss:
+    """The error of the point forecast and the pinball loss of the quantiles, for a trainer.
+
+    Args:
+        kind: What an error is counted in: "relative", the size of outcome and base forecast, as
+            in sMAPE; "absolute" or, squared, "squared", the usual size of the values.
+        levels: Of the quantiles.
+        usual: The usual size of each channel's values, which `static` then begins with the
+            number of, one-hot; without it, the scale of the window.
+
+    Raises:
+        UnknownNameError: There is no such kind.
+    """
+
+    KINDS = ("relative", "absolute", "squared")
+
+    def __init__(self, kind: str, levels: Sequence[float], usual: Sequence[float] = ()) -> None:
+        if kind not in self.KINDS:
+            raise UnknownNameError("loss", kind, self.KINDS)
+        self._kind, self._levels, self._usual = kind, tuple(levels), tuple(usual)
+
+    def __call__(self, model: Any, features: Any, future: Any, weights: Any) -> Any:
+        """Return the loss of a batch.
+
+        Args:
+            model: Takes `features`, gives `float32[rows, horizon, 1 + levels]`.
+            features: `static`, `base`, `scale` and others by name, a row per channel.
+            future: `float32[batch, horizon]` or `[batch, horizon, channels]`; NaN = unknown.
+            weights: `float32[batch]`, 0 for rows that do not count.
+        """
+        base, scale = features["base"], features["scale"]
+        if len(future.shape) == 3:
+            future = ops.reshape(ops.transpose(future, (0, 2, 1)), (-1, base.shape[1]))
+        rows = ops.shape(base)[0] // ops.shape(weights)[0]
+        known = ops.logical_and(ops.isfinite(future), scale > 0)
+        counts = ops.repeat(weights, rows)[:, None] * ops.cast(known, "float32")
+        truth = ops.where(known, future, base)
+        unit = ops.where(known, self._unit(truth, features), 1.0)
+        errors = (truth[:, :, None] - model(features, training=True)) / unit[:, :, None]
+        point = ops.square if self._kind == "squared" else ops.abs
+        spread = ops.mean(pinball_loss(errors[:, :, 1:], self._levels), axis=-1)
+        return masked_mean(point(errors[:, :, 0]) + spread, counts)
+
+    def _unit(self, truth: Any, features: Any) -> Any:
+        """Return what an error is counted in, `float32[rows, horizon]` or `[rows, 1]`."""
+        if self._kind == "relative":
+            size = (ops.abs(truth) + ops.abs(features["base"])) / 2
+            # Near 0 a share says nothing.
+            return ops.maximum(size, ops.abs(features["scale"]) / 10)
+        if self._usual:
+            channel = features["static"][:, : len(self._usual)]
+            return ops.matmul(channel, ops.convert_to_tensor(self._usual, "float32")[:, None])
+        return features["scale"]

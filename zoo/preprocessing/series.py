@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from zoo.errors import ConfigError, UnknownNameError
 from zoo.ports import Endpoint, Port, Ports
+from zoo.preprocessing.calendar import ahead, check_cycles, cyclic
 from zoo.preprocessing.seasonality import Theta
 
 BASES = ("theta", "last", "season")
@@ -32,12 +33,16 @@ class SeriesEncoder(tf.Module):
     """Histories to features, base and scale; the `prepare` of a forecasting pipeline.
 
     Takes `history: float32[batch, time]`, or `[batch, time, channels]`, oldest first, and
-    `length: int32[batch]`, how many steps of each row are real. A channel is forecast from its
-    own past, so that there are `rows = batch * channels`. Gives
+    `length: int32[batch]`, how many steps of each row are real; with a calendar
+    `timestamps: int64[batch, time]`, seconds since 1970; with covariates
+    `covariates: float32[batch, time, covariates]` of the same steps, and
+    `future_covariates: float32[batch, horizon, covariates]`. A channel is forecast from its own
+    past, so that there are `rows = batch * channels`. Gives
 
         features  `float32[rows, look_back, columns]`: scaled values, of "theta" without and with
-                  their season, and whether they were observed
-        static    `float32[rows, known]`: what does not change over the window
+                  their season, whether they were observed, calendar and covariates
+        static    `float32[rows, known]`: what does not change over the window, and calendar and
+                  covariates of the steps to come
         base      `float32[rows, horizon]`: the forecast that the model corrects
         scale     `float32[rows, horizon]`: the unit of its corrections
         status    `string[batch]`, '' for a good row
@@ -53,6 +58,8 @@ class SeriesEncoder(tf.Module):
             as the scale.
         usual: The usual size of each channel's values, for the latter two; one number per
             channel. Without it there is one channel and no axis for it.
+        calendar: Cycles whose place is told, of "day", "week" and "year".
+        covariates: Mean and deviation of each covariate that is known ahead.
 
     Raises:
         ConfigError: A size is below 1, or the look-back shorter than 2 or a period.
@@ -66,8 +73,11 @@ class SeriesEncoder(tf.Module):
         period: int = 1,
         base: str = "theta",
         usual: Sequence[float] = (),
+        calendar: Sequence[str] = (),
+        covariates: Sequence[tuple[float, float]] = (),
     ) -> None:
         super().__init__()
+        check_cycles(calendar)
         if base not in BASES:
             raise UnknownNameError("base", base, BASES)
         if min(horizon, period) < 1 or look_back < max(2, period):
@@ -76,7 +86,8 @@ class SeriesEncoder(tf.Module):
                 f"not {horizon}, {period} and {look_back}"
             )
         self.horizon, self.look_back, self.period, self.base = horizon, look_back, period, base
-        self.usual = tuple(usual)
+        self.usual, self.calendar = tuple(usual), tuple(calendar)
+        self.covariates = tuple((float(mean), float(size)) for mean, size in covariates)
         self._theta = Theta(look_back, horizon, period) if base == "theta" else None
 
     @property
@@ -87,42 +98,78 @@ class SeriesEncoder(tf.Module):
     @property
     def known(self) -> int:
         """Numbers that do not change over a window."""
-        return self.period + 2 if self.base == "theta" else self.channels
+        own = self.period + 2 if self.base == "theta" else self.channels
+        return own + self.horizon * self._told
+
+    @property
+    def _told(self) -> int:
+        """Numbers per step that are known ahead."""
+        return 2 * len(self.calendar) + len(self.covariates)
 
     @property
     def columns(self) -> int:
         """Numbers per step of the window."""
-        return 3 if self.base == "theta" else 2
+        return (3 if self.base == "theta" else 2) + self._told
 
     @property
     def inputs(self) -> Ports:
         """What a request consists of."""
-        return Ports(
-            history=Port((None, *self._axis), "float32", "past values, oldest first; NaN: missing"),
-            length=Port((), "int32", "how many of them are real"),
-        )
+        ports = {
+            "history": Port((None, *self._axis), "float32", "past values, oldest first; NaN: none"),
+            "length": Port((), "int32", "how many of them are real"),
+        }
+        if self.calendar:
+            ports["timestamps"] = Port((None,), "int64", "their times, seconds since 1970")
+        if size := len(self.covariates):
+            ports["covariates"] = Port((None, size), "float32", "what else is known of their steps")
+            ports["future_covariates"] = Port(
+                (self.horizon, size), "float32", "the same of the steps to come"
+            )
+        return Ports(**ports)
 
     @property
     def _axis(self) -> tuple[int, ...]:
         return (len(self.usual),) if self.usual else ()
 
     def __call__(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        values = raw["history"]
-        # There must be something to take the first value of.
-        values = tf.pad(values, [[0, 0], [0, 1]] + [[0, 0]] * len(self._axis))
-        length = tf.clip_by_value(raw["length"], 0, tf.shape(values)[1] - 1)
+        history = raw["history"]
+        length = tf.clip_by_value(raw["length"], 0, tf.shape(history)[1])
         places = length[:, None] - self.look_back + tf.range(self.look_back)[None]
-        window = tf.gather(values, tf.maximum(places, 0), batch_dims=1)
+        window = _steps(history, places)
         inside = tf.cast(places >= 0, tf.float32)
         inside = inside[..., None] if self._axis else inside
-        return self.encode(window, inside * tf.cast(~tf.math.is_nan(window), tf.float32))
+        observed = inside * tf.cast(~tf.math.is_nan(window), tf.float32)
+        return self.encode(window, observed, *self._known_ahead(raw, places))
 
-    def encode(self, window: Any, observed: Any) -> dict[str, Any]:
+    def _known_ahead(self, raw: Mapping[str, Any], places: Any) -> tuple[Any, Any]:
+        """Return calendar and covariates, `float32[batch, look_back, told]` and of the horizon."""
+        past, future = [], []
+        if self.calendar:
+            times = _steps(raw["timestamps"], places)
+            past.append(cyclic(times, self.calendar))
+            future.append(cyclic(ahead(times, self.horizon), self.calendar))
+        if self.covariates:
+            mean, size = tf.unstack(tf.constant(self.covariates), axis=1)
+            for part, values in (
+                (past, _steps(raw["covariates"], places)),
+                (future, raw["future_covariates"]),
+            ):
+                scaled = tf.math.divide_no_nan(values - mean, size)
+                part.append(tf.where(tf.math.is_finite(scaled), scaled, 0.0))
+        if not past:
+            return None, None
+        return tf.concat(past, axis=-1), tf.concat(future, axis=-1)
+
+    def encode(
+        self, window: Any, observed: Any, past: Any = None, future: Any = None
+    ) -> dict[str, Any]:
         """Return what the call returns.
 
         Args:
             window: `float32[batch, look_back]` or `[batch, look_back, channels]`.
             observed: The same shape, 1 where there is a value and 0 where there is none.
+            past: `float32[batch, look_back, told]`, calendar and covariates, if there are any.
+            future: The same of the horizon.
         """
         every_axis = list(range(1, len(window.shape)))
         infinite = tf.reduce_any(tf.math.is_inf(window) & (observed > 0), axis=every_axis)
@@ -133,8 +180,15 @@ class SeriesEncoder(tf.Module):
         rows, seen = self._rows(window), self._rows(observed)
         values = _filled(rows, seen)
         if self._theta is None:
-            return {**self._by_repeating(values, seen), "status": status}
-        return {**self._by_theta(self._theta, values, seen), "status": status}
+            encoded = self._by_repeating(values, seen)
+        else:
+            encoded = self._by_theta(self._theta, values, seen)
+        if past is not None:
+            told = tf.reshape(future, [-1, self.horizon * self._told])
+            for name, more in (("features", past), ("static", told)):
+                every = tf.repeat(more, self.channels, axis=0)
+                encoded[name] = tf.concat([encoded[name], every], axis=-1)
+        return {**encoded, "status": status}
 
     def _rows(self, values: Any) -> Any:
         """Return `float32[batch * channels, look_back]`."""
@@ -185,7 +239,12 @@ class SeriesEncoder(tf.Module):
         }
 
     def entrances(self, model: Any, finish: Any) -> dict[str, Endpoint]:
-        """Return `update`: one new value at a time, the window travelling with the calls."""
+        """Return `update`: one new value at a time, the window travelling with the calls.
+
+        With a calendar or covariates there is none: what is known ahead is the client's to send.
+        """
+        if self._told:
+            return {}
         size = 2 * self.look_back * self.channels
         state = Port((size,), "float32", "what was observed so far; zeros to begin with")
         value = Port(self._axis, "float32", "the next value; NaN: missing")
@@ -228,10 +287,20 @@ class SeriesEncoder(tf.Module):
         history = np.array([values for values, _ in rows.values()], np.float32)
         if self._axis:
             history = np.repeat(history[:, :, None], self.channels, axis=2)
-        return {
-            "history": history,
-            "length": np.array([length for _, length in rows.values()], np.int32),
-        }
+        lengths = np.array([length for _, length in rows.values()], np.int32)
+        probes = {"history": history, "length": lengths}
+        if self.calendar:
+            hours = 1_700_000_000 + 3600 * np.arange(time, dtype=np.int64)
+            probes["timestamps"] = np.tile(hours, (len(rows), 1))
+        if self.covariates:
+            wavy = np.sin(np.arange(len(rows) * time * len(self.covariates)))
+            known = wavy.reshape(len(rows), time, -1).astype(np.float32)
+            known[0, 0] = np.nan
+            probes["covariates"] = known
+            probes["future_covariates"] = np.resize(
+                known, (len(rows), self.horizon, len(self.covariates))
+            )
+        return probes
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds this encoder, as JSON values."""
@@ -241,6 +310,8 @@ class SeriesEncoder(tf.Module):
             "period": self.period,
             "base": self.base,
             "usual": list(self.usual),
+            "calendar": list(self.calendar),
+            "covariates": [list(pair) for pair in self.covariates],
         }
 
     def save_assets(self, folder: Path) -> None:
@@ -250,6 +321,13 @@ class SeriesEncoder(tf.Module):
     def load(cls, config: Mapping[str, Any], folder: Path) -> Self:
         """Rebuild from `get_config`."""
         return cls(**config)
+
+
+def _steps(values: Any, places: Any) -> Any:
+    """Return the steps of each row at these places; those before the first repeat it."""
+    # There must be something to take the first value of.
+    values = tf.pad(values, [[0, 0], [0, 1]] + [[0, 0]] * (len(values.shape) - 2))
+    return tf.gather(values, tf.maximum(places, 0), batch_dims=1)
 
 
 def _like(rows: Any, values: Any) -> Any:

@@ -28,6 +28,8 @@ class WindowBatches:
         most: Rows per epoch at most, drawn anew for each.
         seed: Seed of the order.
         prepare: What a batch of histories goes through on its way to the model.
+        times: Per series `int64[time]`, seconds since 1970, if they are known.
+        covariates: Per series `float[time, covariates]`, at least as long as the series.
 
     Raises:
         ConfigError: There is no origin at all.
@@ -45,6 +47,8 @@ class WindowBatches:
         most: int = 0,
         seed: int = 0,
         prepare: Callable[[Mapping[str, Any]], Any] = lambda raw: raw,
+        times: Sequence[np.ndarray] | None = None,
+        covariates: Sequence[np.ndarray] | None = None,
     ) -> None:
         counts = np.maximum(np.asarray(last) - np.asarray(first) + 1, 0)
         self._series, self._first, self._ends = series, np.asarray(first), ends
@@ -56,6 +60,7 @@ class WindowBatches:
             )
         self.look_back, self.horizon, self.batch_size = look_back, horizon, batch_size
         self._most, self._seed, self._prepare = most, seed, prepare
+        self._times, self._covariates = times, covariates
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -81,12 +86,34 @@ class WindowBatches:
     def raw(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return the histories of rows as a client would send them."""
         series, origins = self.origins(rows)
-        shape = (len(rows), self.look_back, *self._series[0].shape[1:])
-        history, length = np.zeros(shape, np.float32), np.zeros(len(rows), np.int32)
-        for row, (which, origin) in enumerate(zip(series, origins, strict=True)):
-            past = self._series[which][max(0, origin - self.look_back) : origin]
-            history[row, : len(past)], length[row] = past, len(past)
-        return {"history": history, "length": length}
+        ends = [*zip(series, origins, strict=True)]
+        lengths = np.minimum(origins, self.look_back).astype(np.int32)
+        raw = {"history": self._cut(self._series, ends, np.float32), "length": lengths}
+        if self._times is not None:
+            raw["timestamps"] = self._cut(self._times, ends, np.int64)
+        if self._covariates is not None:
+            raw["covariates"] = self._cut(self._covariates, ends, np.float32)
+            raw["future_covariates"] = self._ahead(self._covariates, ends, None)
+        return raw
+
+    def _cut(self, values: Sequence[np.ndarray], ends: Sequence[Any], dtype: Any) -> np.ndarray:
+        """Return the last steps before each origin, from the left, filled up with 0."""
+        cut = np.zeros((len(ends), self.look_back, *values[0].shape[1:]), dtype)
+        for row, (which, origin) in zip(cut, ends, strict=True):
+            past = values[which][max(0, origin - self.look_back) : origin]
+            row[: len(past)] = past
+        return cut
+
+    def _ahead(
+        self, values: Sequence[np.ndarray], ends: Sequence[Any], until: Sequence[int] | None
+    ) -> np.ndarray:
+        """Return the steps behind each origin; NaN for what there is not."""
+        ahead = np.full((len(ends), self.horizon, *values[0].shape[1:]), np.nan, np.float32)
+        for row, (which, origin) in zip(ahead, ends, strict=True):
+            end = len(values[which]) if until is None else until[which]
+            steps = values[which][origin : min(origin + self.horizon, end)]
+            row[: len(steps)] = steps
+        return ahead
 
     def past(self, row: int) -> np.ndarray:
         """Return the whole history of a row, `float[time, ...]`."""
@@ -95,13 +122,8 @@ class WindowBatches:
 
     def future(self, rows: np.ndarray) -> np.ndarray:
         """Return the steps behind the origins of rows, `float32[rows, horizon, ...]`; NaN: none."""
-        series, origins = self.origins(rows)
-        shape = (len(rows), self.horizon, *self._series[0].shape[1:])
-        future = np.full(shape, np.nan, np.float32)
-        for row, (which, origin) in enumerate(zip(series, origins, strict=True)):
-            steps = self._series[which][origin : min(origin + self.horizon, self._ends[which])]
-            future[row, : len(steps)] = steps
-        return future
+        ends = [*zip(*self.origins(rows), strict=True)]
+        return self._ahead(self._series, ends, self._ends)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Return `future`, so that a training takes the windows as their own targets."""

@@ -163,3 +163,58 @@ def test_it_is_rebuilt_from_its_config(make: Any, tmp_path: Any):
     rows = encoder.probe_rows()
     for name, values in encoder(rows).items():
         np.testing.assert_array_equal(again(rows)[name].numpy(), values.numpy())
+
+
+class TestKnownAhead:
+    """Calendar and covariates."""
+
+    def encoder(self) -> SeriesEncoder:
+        return SeriesEncoder(
+            2, 4, base="last", calendar=("day", "week"), covariates=[(10.0, 5.0), (1.0, 0.0)]
+        )
+
+    def raw(self) -> dict[str, Any]:
+        # A Thursday at midnight, and from then on six hours apart.
+        times = 6 * 3600 * np.arange(5, dtype=np.int64)
+        known = np.stack([10.0 + 5 * np.arange(7), np.ones(7)], axis=1).astype(np.float32)
+        return {
+            "history": np.array([[1, 2, 3, 4, 5]], np.float32),
+            "length": np.array([5], np.int32),
+            "timestamps": times[None],
+            "covariates": known[None, :5],
+            "future_covariates": known[None, 5:],
+        }
+
+    def test_the_steps_to_come_are_told_their_place_in_the_day(self):
+        encoder = self.encoder()
+        found = {name: value.numpy() for name, value in encoder(self.raw()).items()}
+        assert found["features"].shape == (1, 4, encoder.columns) == (1, 4, 2 + 4 + 2)
+        assert found["static"].shape == (1, encoder.known) == (1, 1 + 2 * 6)
+        day = found["features"][0, :, 2:4]
+        np.testing.assert_allclose(day, [[1, 0], [0, -1], [-1, 0], [0, 1]], atol=1e-6)
+        ahead = found["static"][0, 1:].reshape(2, 6)
+        np.testing.assert_allclose(ahead[:, :2], [[1, 0], [0, -1]], atol=1e-6)
+        # The fifth and sixth multiple of a quarter of a day are 5/28 and 6/28 of a week.
+        week = 2 * np.pi * np.array([5, 6]) / 28
+        np.testing.assert_allclose(ahead[:, 2], np.sin(week), atol=1e-6)
+
+    def test_covariates_are_scaled_and_constant_ones_are_0(self):
+        found = self.encoder()(self.raw())
+        np.testing.assert_allclose(found["features"][0, :, 6], [1, 2, 3, 4], rtol=1e-6)
+        np.testing.assert_array_equal(found["features"][0, :, 7], np.zeros(4))
+        np.testing.assert_allclose(found["static"][0, 1:].numpy().reshape(2, 6)[:, 4], [5, 6])
+
+    def test_it_declares_them_and_is_rebuilt_from_its_config(self, tmp_path: Any):
+        encoder = self.encoder()
+        names = ["history", "length", "timestamps", "covariates", "future_covariates"]
+        assert list(encoder.inputs) == names
+        rows = encoder.inputs.check(encoder.probe_rows())
+        again = SeriesEncoder.load(encoder.get_config(), tmp_path)
+        for name, values in encoder(rows).items():
+            np.testing.assert_array_equal(again(rows)[name].numpy(), values.numpy())
+        assert np.isfinite(encoder(rows)["features"]).all()
+        assert encoder.entrances(None, None) == {}
+
+    def test_an_unknown_cycle_is_named(self):
+        with pytest.raises(UnknownNameError, match="week"):
+            SeriesEncoder(2, 4, calendar=("weak",))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +56,10 @@ class SeriesExamples:
             origin; None where only the last steps of each series are the test.
         channels: Names of the channels.
         source: The origin, or None for files of the user's own.
+        times: Per series `int64[time]`, seconds since 1970, if they are known.
+        covariates: Per series `float64[time, covariates]`, what is known ahead; it may go on
+            behind the last value.
+        covariate_names: Names of these.
         left_out: Why each of the series that could not be used could not, and what was filled.
 
     Raises:
@@ -71,6 +75,9 @@ class SeriesExamples:
     borders: tuple[int, int] | None = None
     channels: tuple[str, ...] = ()
     source: Source | None = None
+    times: tuple[np.ndarray, ...] | None = None
+    covariates: tuple[np.ndarray, ...] | None = None
+    covariate_names: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -82,6 +89,16 @@ class SeriesExamples:
     def __len__(self) -> int:
         """Return the number of series."""
         return len(self.values)
+
+    def select(self, places: Sequence[int]) -> SeriesExamples:
+        """Return the given series (indices from 0), in the given order."""
+        return replace(
+            self,
+            ids=tuple(self.ids[place] for place in places),
+            values=tuple(self.values[place] for place in places),
+            times=self.times and tuple(self.times[place] for place in places),
+            covariates=self.covariates and tuple(self.covariates[place] for place in places),
+        )
 
 
 @dataclass(frozen=True)
@@ -185,18 +202,7 @@ def _long_enough(examples: SeriesExamples, windows: int) -> SeriesExamples:
             )
     if not kept:
         raise DataError(f"data set '{examples.name}': {left_out[-1]}; none is longer")
-    return SeriesExamples(
-        examples.name,
-        tuple(examples.ids[place] for place in kept),
-        tuple(examples.values[place] for place in kept),
-        examples.frequency,
-        examples.horizon,
-        examples.period,
-        None,
-        examples.channels,
-        examples.source,
-        tuple(left_out),
-    )
+    return replace(examples.select(kept), left_out=tuple(left_out))
 
 
 def _part(

@@ -69,26 +69,28 @@ def load(name: str) -> SeriesExamples:
     """
     file = cache.fetch(FILES[name])
     if name == "exchange":
-        values, channels = _exchange(file)
+        (values, channels), times = _exchange(file), None
         size, frequency = len(values), "daily"
         # The test part begins a fifth before the end, whatever rounding leaves between.
         borders = int(0.7 * size), size - int(0.2 * size)
     else:
-        values, channels = _ett(file)
+        values, channels, clock = _ett(file)
         per_hour = 4 if name.startswith("ett-m") else 1
         frequency = "quarter-hourly" if per_hour == 4 else "hourly"
         borders = 12 * _MONTH * per_hour, 16 * _MONTH * per_hour
-        values = values[: 20 * _MONTH * per_hour]
+        size = 20 * _MONTH * per_hour
+        values, times = values[:size], (clock[:size],)
     source = _SOURCES["exchange" if name == "exchange" else "ett"]
     return SeriesExamples(
-        name, (name,), (values,), frequency, HORIZON, 0, borders, channels, source
+        name, (name,), (values,), frequency, HORIZON, 0, borders, channels, source, times
     )
 
 
-def _ett(file: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+def _ett(file: Path) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
     with file.open(encoding="utf-8", newline="") as stream:
         header, *rows = csv.reader(stream)
-    return np.array([row[1:] for row in rows], float), tuple(header[1:])
+    times = np.array([row[0] for row in rows], "datetime64[s]").astype(np.int64)
+    return np.array([row[1:] for row in rows], float), tuple(header[1:]), times
 
 
 def _exchange(file: Path) -> tuple[np.ndarray, tuple[str, ...]]:

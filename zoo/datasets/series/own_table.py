@@ -7,14 +7,19 @@
 Long: a line per series and time. Wide: a line per time, a column per series. `ds` is a date, a
 date with a time, or a whole number; an empty value is missing. Lines may come in any order. A
 time that a series has twice is an error; one that it lacks is filled as missing, and reported.
+
+Further columns of the long form are covariates: numbers that are known ahead, such as a price or
+a holiday. Lines without `y` at the end of a series then hold those of the steps to come.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,7 +40,22 @@ _MONTHS = {1: "monthly", 3: "quarterly", 12: "yearly"}
 _MOST_FILLED = 0.5
 """Share of a series' steps that may be missing."""
 
-Points = dict[str, dict[int, tuple[float, str]]]
+
+class Point(NamedTuple):
+    """One value of a series.
+
+    Attributes:
+        value: NaN = missing.
+        where: File and line.
+        known: Its covariates.
+    """
+
+    value: float
+    where: str
+    known: tuple[float, ...]
+
+
+Points = dict[str, dict[int, Point]]
 
 
 def read_series(path: Path, horizon: int = 0) -> SeriesExamples:
@@ -50,64 +70,111 @@ def read_series(path: Path, horizon: int = 0) -> SeriesExamples:
         DataError: A value is no number, a time no time, or one comes twice, with file, line and
             column; or the steps follow no frequency.
     """
-    points, dated = _points(path)
-    frequency, step, months = _frequency(path, points, dated)
-    ids, values, notes = [], [], []
-    for name, found in points.items():
-        places = _places(path, name, found, step, months)
+    points, names, dated = _points(path)
+    rhythm = _rhythm(path, points, dated)
+    found: dict[str, _Series] = {}
+    notes = []
+    for name, series in points.items():
+        places = _places(series, name, rhythm)
         size = max(places) + 1
         if len(places) < (1 - _MOST_FILLED) * size:
             notes.append(f"series '{name}' left out: {size - len(places)} of {size} steps missing")
             continue
-        series = np.full(size, np.nan)
-        for place, (value, _) in places.items():
-            series[place] = value
         if len(places) < size:
             before = next(place for place in range(size) if place not in places) - 1
             notes.append(
                 f"series '{name}': {size - len(places)} steps are missing, the first behind "
-                f"{places[before][1]}; they count as not observed"
+                f"{places[before].where}; they count as not observed"
             )
-        ids.append(name)
-        values.append(series)
+        found[name] = _series(places, len(names), rhythm.clock(min(series), size))
     return SeriesExamples(
         str(path),
-        tuple(ids),
-        tuple(values),
-        frequency,
-        horizon or HORIZONS[frequency],
+        tuple(found),
+        tuple(each.values for each in found.values()),
+        rhythm.frequency,
+        horizon or HORIZONS[rhythm.frequency],
+        times=tuple(each.times for each in found.values()) if dated else None,
+        covariates=tuple(each.known for each in found.values()) if names else None,
+        covariate_names=names,
         left_out=tuple(notes),
     )
 
 
-def _points(path: Path) -> tuple[Points, bool]:
-    """Return value and line by series and time, and whether times are dates."""
+@dataclass(frozen=True)
+class _Rhythm:
+    """What a step is: so many months, or so many seconds or numbers."""
+
+    frequency: str
+    step: int
+    months: int = 0
+
+    def place(self, start: int, time: int) -> tuple[int, int]:
+        """Return the number of the step at a time, and by how much the time misses it."""
+        if self.months:
+            return divmod(_month(time) - _month(start), self.months)
+        return divmod(time - start, self.step)
+
+    def clock(self, start: int, size: int) -> np.ndarray:
+        """Return the time of every step, `int64[size]`."""
+        if not self.months:
+            return start + self.step * np.arange(size, dtype=np.int64)
+        every = np.datetime64(_month(start), "M") + self.months * np.arange(size)
+        return every.astype("datetime64[s]").astype(np.int64)
+
+
+class _Series(NamedTuple):
+    values: np.ndarray
+    known: np.ndarray
+    times: np.ndarray
+
+
+def _series(places: Mapping[int, Point], covariates: int, times: np.ndarray) -> _Series:
+    """Return the steps in order; with covariates the values end at the last one there is."""
+    values, known = np.full(len(times), np.nan), np.full((len(times), covariates), np.nan)
+    for place, point in places.items():
+        values[place], known[place] = point.value, point.known
+    observed = np.flatnonzero(~np.isnan(values))
+    end = observed[-1] + 1 if covariates and len(observed) else len(values)
+    return _Series(values[:end], known, times[:end])
+
+
+def _points(path: Path) -> tuple[Points, tuple[str, ...], bool]:
+    """Return values by series and time, names of covariates, and whether times are dates."""
     points: Points = {}
+    names: tuple[str, ...] = ()
     dated: bool | None = None
     for where, row in rows(path, TIME):
         time, is_date = _time(row[TIME], where)
         if dated is not None and is_date != dated:
             raise DataError(f"{where}: column '{TIME}': dates and numbers must not be mixed")
         dated = is_date
-        for name, value in _cells(row, where):
+        cells, names = _cells(row, where)
+        for name, point in cells:
             series = points.setdefault(name, {})
             if time in series:
                 raise DataError(
                     f"{where}: column '{TIME}': series '{name}' has '{row[TIME]}' a second time; "
-                    f"the first is at {series[time][1]}"
+                    f"the first is at {series[time].where}"
                 )
-            series[time] = value, where
+            series[time] = point
     if not points:
         raise DataError(f"'{path}' holds no rows")
-    return points, bool(dated)
+    return points, names, bool(dated)
 
 
-def _cells(row: Mapping[str, object], where: str) -> list[tuple[str, float]]:
+def _cells(
+    row: Mapping[str, object], where: str
+) -> tuple[list[tuple[str, Point]], tuple[str, ...]]:
+    """Return the values of a line by series, and the names of its covariates."""
     if ID in row and VALUE in row:
-        return [(str(row[ID]), _number(row[VALUE], VALUE, where))]
+        names = tuple(column for column in row if column not in (ID, TIME, VALUE))
+        known = tuple(_number(row[name], name, where) for name in names)
+        return [(str(row[ID]), Point(_number(row[VALUE], VALUE, where), where, known))], names
     return [
-        (column, _number(value, column, where)) for column, value in row.items() if column != TIME
-    ]
+        (column, Point(_number(value, column, where), where, ()))
+        for column, value in row.items()
+        if column != TIME
+    ], ()
 
 
 def _number(value: object, column: str, where: str) -> float:
@@ -141,18 +208,17 @@ def _time(value: object, where: str) -> tuple[int, bool]:
     return round(date.replace(tzinfo=date.tzinfo or UTC).timestamp()), True
 
 
-def _frequency(path: Path, points: Points, dated: bool) -> tuple[str, int, int]:
-    """Return the frequency, seconds or numbers per step, and months per step (0 for none)."""
-    if not dated:
-        return "other", _usual_step(points), 0
-    months = [{time: _month(time) for time in series} for series in points.values()]
-    by_month = np.concatenate([np.diff(sorted(each.values())) for each in months])
+def _rhythm(path: Path, points: Points, dated: bool) -> _Rhythm:
+    """Return what most steps are."""
     step = _usual_step(points)
+    if not dated:
+        return _Rhythm("other", step)
     if step in _STEPS:
-        return _STEPS[step], step, 0
-    usual = int(np.median(by_month)) if len(by_month) else 0
+        return _Rhythm(_STEPS[step], step)
+    months = [sorted(_month(time) for time in series) for series in points.values()]
+    usual = int(np.median(np.concatenate([np.diff(each) for each in months])))
     if usual in _MONTHS and 27 * _DAY * usual <= step <= 32 * _DAY * usual:
-        return _MONTHS[usual], step, usual
+        return _Rhythm(_MONTHS[usual], step, usual)
     known = ", ".join([*_MONTHS.values(), *_STEPS.values()])
     raise DataError(
         f"'{path}': column '{TIME}': most steps are {step} seconds, which is no known frequency: "
@@ -172,21 +238,17 @@ def _month(time: int) -> int:
     return int(np.datetime64(time, "s").astype("datetime64[M]").astype(np.int64))
 
 
-def _places(
-    path: Path, name: str, found: dict[int, tuple[float, str]], step: int, months: int
-) -> dict[int, tuple[float, str]]:
-    """Return values and lines by the number of the step."""
-    start = min(found)
-    places = {}
-    for time, (value, where) in found.items():
-        if months:
-            place, rest = divmod(_month(time) - _month(start), months)
-        else:
-            place, rest = divmod(time - start, step)
+def _places(series: Mapping[int, Point], name: str, rhythm: _Rhythm) -> dict[int, Point]:
+    """Return the values by the number of the step."""
+    start = min(series)
+    places: dict[int, Point] = {}
+    for time, point in series.items():
+        place, rest = rhythm.place(start, time)
         if rest or place in places:
+            usual = f"{rhythm.months} months" if rhythm.months else rhythm.step
             raise DataError(
-                f"{where}: column '{TIME}': series '{name}' leaves its frequency here; its usual "
-                f"step is {f'{months} months' if months else step}"
+                f"{point.where}: column '{TIME}': series '{name}' leaves its frequency here; its "
+                f"usual step is {usual}"
             )
-        places[place] = value, where
+        places[place] = point
     return places

@@ -121,6 +121,24 @@ class TestOwnTable:
         assert found.ids == ("north", "south")
         assert found.values[1].tolist() == [0, -1, -2]
 
+    def test_further_columns_are_known_ahead(self, tmp_path: Path):
+        lines = ["unique_id,ds,y,price,holiday", "a,2024-01-01,5,1.5,0", "a,2024-01-02,6,1.25,1"]
+        lines += ["a,2024-01-03,,2,0", "a,2024-01-04,,2.5,"]
+        found = series.read_series(self.write(tmp_path, "\n".join(lines)), horizon=2)
+        assert found.covariate_names == ("price", "holiday")
+        assert found.values[0].tolist() == [5, 6]
+        assert found.covariates is not None and found.times is not None
+        expected = [[1.5, 0], [1.25, 1], [2, 0], [2.5, np.nan]]
+        np.testing.assert_array_equal(found.covariates[0], expected)
+        assert np.diff(found.times[0]).tolist() == [24 * 60 * 60]
+
+    def test_months_begin_on_their_first_day(self, tmp_path: Path):
+        text = "ds,a\n2024-01-31,1\n2024-02-29,2\n2024-03-31,3\n"
+        found = series.read_series(self.write(tmp_path, text))
+        assert found.times is not None
+        dates = found.times[0].astype("datetime64[s]").astype("datetime64[D]")
+        assert dates.astype(str).tolist() == ["2024-01-01", "2024-02-01", "2024-03-01"]
+
     def test_a_gap_counts_as_missing_and_is_reported_with_its_line(self, tmp_path: Path):
         text = "unique_id,ds,y\na,1,1\na,2,2\na,4,4\na,5,5\n"
         found = series.read_series(self.write(tmp_path, text))
