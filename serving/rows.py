@@ -16,9 +16,9 @@ from serving.values import TensorSpec
 from zoo.errors import DataError
 from zoo.sound import encode_wav, read_sound
 
-TABLE, LINES = ".csv", ".txt"
+TABLE, LINES, OBJECTS = ".csv", ".txt", ".jsonl"
 SOUNDS = (".flac", ".mp3", ".ogg")
-SUFFIXES = (TABLE, LINES, *SOUNDS, ".wav", ".png", ".jpg", ".jpeg", ".gif", ".bmp")
+SUFFIXES = (TABLE, LINES, OBJECTS, *SOUNDS, ".wav", ".png", ".jpg", ".jpeg", ".gif", ".bmp")
 """Endings by which a single word is known to mean a file, even if there is none."""
 
 Rows = dict[str, list[Any]]
@@ -33,8 +33,12 @@ def read_rows(words: Sequence[str], inputs: Mapping[str, TensorSpec]) -> Rows:
                     [batch, columns] gets a row per line, or one of them all if there is a
                     single column; an input [batch, lines, columns] gets one row
         lines.txt   a row per line, for an input of strings
+        rows.jsonl  a row per line: an object with a value for each input; or such an object
+                    itself, where there are several inputs
         sound.flac  and .ogg, .mp3: as a WAV file, which is what models read
         another     its bytes as one row, for an input of strings
+
+    Rows of different lengths are filled up with zeros behind their end.
 
     Args:
         words: As they were typed.
@@ -44,7 +48,17 @@ def read_rows(words: Sequence[str], inputs: Mapping[str, TensorSpec]) -> Rows:
         DataError: A word or a file does not fit the inputs.
     """
     parts = [_rows(word, inputs) for word in words]
-    return {name: [row for part in parts for row in part[name]] for name in inputs}
+    joined = {name: [row for part in parts for row in part[name]] for name in inputs}
+    return {name: _filled(rows) for name, rows in joined.items()}
+
+
+def _filled(rows: list[Any]) -> list[Any]:
+    """Return arrays of one length, the others as they are."""
+    lengths = {len(row) for row in rows if isinstance(row, np.ndarray) and row.ndim}
+    if len(lengths) < 2:
+        return rows
+    most = max(lengths)
+    return [np.pad(row, [(0, most - len(row))] + [(0, 0)] * (row.ndim - 1)) for row in rows]
 
 
 def json_lines(answer: Mapping[str, np.ndarray], count: int) -> Iterator[str]:
@@ -79,6 +93,11 @@ def _rows(word: str, inputs: Mapping[str, TensorSpec]) -> Rows:
         table = _table(word)
         if table and set(inputs) <= set(table[0]):
             return _by_column(word, table, inputs)
+    if suffix == OBJECTS and is_file:
+        lines = _read(word).splitlines()
+        return _by_name([(f"'{word}', line {n}", line) for n, line in enumerate(lines, 1)], inputs)
+    if len(inputs) > 1 and word.lstrip().startswith("{"):
+        return _by_name([("the row", word.encode())], inputs)
     name, spec = _only(inputs)
     if spec.dtype == object:
         return {name: _strings(word, suffix) if is_file else [word]}
@@ -91,7 +110,10 @@ def _only(inputs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpec]:
     """Return the only input."""
     if len(inputs) != 1:
         names = ", ".join(inputs)
-        raise DataError(f"the signature takes {names}: give a {TABLE} file whose header names them")
+        raise DataError(
+            f"the signature takes {names}: give a {TABLE} file whose header names them, or a "
+            f"{OBJECTS} file of objects with these names"
+        )
     return next(iter(inputs.items()))
 
 
@@ -132,6 +154,34 @@ def _by_column(file: str, table: list[list[str]], inputs: Mapping[str, TensorSpe
         else list(_numbers(file, [[row[place]] for row in body], inputs[name])[:, 0])
         for name, place in places.items()
     }
+
+
+def _by_name(lines: Sequence[tuple[str, bytes]], inputs: Mapping[str, TensorSpec]) -> Rows:
+    """Return JSON objects, each a row, by the names of the inputs."""
+    found: Rows = {name: [] for name in inputs}
+    for where, line in lines:
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{where} is not JSON: {error}") from error
+        if not isinstance(row, dict) or row.keys() != inputs.keys():
+            raise DataError(f"{where} must be an object with {', '.join(inputs)}")
+        for name, spec in inputs.items():
+            found[name].append(_value(where, name, row[name], spec))
+    return found
+
+
+def _value(where: str, name: str, value: Any, spec: TensorSpec) -> Any:
+    """Return a JSON value as an input takes it; null in numbers is NaN."""
+    if spec.dtype == object:
+        return value
+    kind = np.int64 if spec.dtype.kind in "iu" else np.float64
+    try:
+        return np.array(value, kind)[()]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: '{name}' must hold {spec.type_name}: {error}") from error
 
 
 def _numeric(file: str, table: list[list[str]], spec: TensorSpec) -> list[Any]:

@@ -146,3 +146,35 @@ def test_an_answer_that_is_not_by_row_is_one_line() -> None:
     assert [json.loads(line) for line in json_lines(answer, 2)] == [
         {"sum": 3, "names": [["a", {"b64": "/w=="}]]}
     ]
+
+
+SERIES = {
+    "history": TensorSpec.of("float32", None, None),
+    "length": TensorSpec.of("int32", None),
+}
+
+
+def test_objects_name_their_inputs_and_rows_of_any_length_meet(write: Any) -> None:
+    write("rows.jsonl", '{"history": [1, null, 3], "length": 3}\n\n{"length": 1, "history": [4]}\n')
+    rows = read_rows(["rows.jsonl", ' {"history": [], "length": 0}'], SERIES)
+    np.testing.assert_array_equal(rows["history"], [[1, np.nan, 3], [4, 0, 0], [0, 0, 0]])
+    assert [int(length) for length in rows["length"]] == [3, 1, 0]
+    assert read_rows(['{"name": "Ann", "age": 3}'], MIXED) == {"name": ["Ann"], "age": [3]}
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"history": [1]', "'rows.jsonl', line 2 is not JSON"),
+        ('{"history": [1]}', "'rows.jsonl', line 2 must be an object with history, length"),
+        ("[1, 2]", "'rows.jsonl', line 2 must be an object with history, length"),
+        ('{"history": ["a"], "length": 1}', "line 2: 'history' must hold float"),
+        ('{"history": [1], "length": [[1], 2]}', "line 2: 'length' must hold"),
+    ],
+)
+def test_what_is_no_object_of_the_inputs_is_told_with_its_line(
+    write: Any, line: str, reason: str
+) -> None:
+    write("rows.jsonl", '{"history": [1], "length": 1}\n' + line + "\n")
+    with pytest.raises(DataError, match=reason):
+        read_rows(["rows.jsonl"], SERIES)

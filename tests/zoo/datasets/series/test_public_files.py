@@ -8,6 +8,8 @@ import pytest
 from zoo.datasets import series
 from zoo.errors import DataUnavailableError
 
+pytestmark = pytest.mark.usefixtures("real_data")
+
 
 def load(name: str) -> series.SeriesExamples:
     try:
