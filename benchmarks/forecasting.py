@@ -107,24 +107,43 @@ def _train_ours(config: Any) -> dict[str, float]:
 
 def _train_peer(config: Any, seconds: float) -> dict[str, float]:
     import pandas as pd
-    import torch
     from neuralforecast import NeuralForecast
-    from neuralforecast.losses.pytorch import MAE
-    from neuralforecast.models import LSTM
 
     from zoo import metrics
     from zoo.datasets import series
 
-    warnings.filterwarnings("ignore")
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    torch.set_num_threads(os.cpu_count() or 1)
     examples = series.load(config.dataset)
     horizon = examples.horizon
     past = pd.concat(
         pd.DataFrame({"unique_id": name, "ds": np.arange(len(y) - horizon), "y": y[:-horizon]})
         for name, y in zip(examples.ids, examples.values, strict=True)
     )
-    model = LSTM(
+    forecaster = NeuralForecast(models=[_peer(config, horizon, seconds)], freq=1)
+    began = time.perf_counter()
+    forecaster.fit(past)
+    taken = time.perf_counter() - began
+    steps = len(forecaster.models[0].train_trajectories)
+    found = forecaster.predict().reset_index()
+    by_series = dict(iter(found.groupby("unique_id")["LSTM"]))
+    forecast = np.stack([by_series[name].to_numpy() for name in examples.ids])
+    truth = np.stack([y[-horizon:] for y in examples.values])
+    return {
+        "windows_per_second": steps * WINDOWS_PER_STEP / taken,
+        "smape": metrics.smape(truth, forecast),
+        "seconds": taken,
+    }
+
+
+def _peer(config: Any, horizon: int, seconds: float) -> Any:
+    """Return the untrained peer, which stops after so many seconds."""
+    import torch
+    from neuralforecast.losses.pytorch import MAE
+    from neuralforecast.models import LSTM
+
+    warnings.filterwarnings("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    torch.set_num_threads(os.cpu_count() or 1)
+    return LSTM(
         h=horizon,
         input_size=config.seen,
         encoder_hidden_size=config.units,
@@ -144,20 +163,6 @@ def _train_peer(config: Any, seconds: float) -> dict[str, float]:
         enable_model_summary=False,
         enable_checkpointing=False,
     )
-    forecaster = NeuralForecast(models=[model], freq=1)
-    began = time.perf_counter()
-    forecaster.fit(past)
-    taken = time.perf_counter() - began
-    steps = len(forecaster.models[0].train_trajectories)
-    found = forecaster.predict().reset_index()
-    by_series = dict(iter(found.groupby("unique_id")["LSTM"]))
-    forecast = np.stack([by_series[name].to_numpy() for name in examples.ids])
-    truth = np.stack([y[-horizon:] for y in examples.values])
-    return {
-        "windows_per_second": steps * WINDOWS_PER_STEP / taken,
-        "smape": metrics.smape(truth, forecast),
-        "seconds": taken,
-    }
 
 
 if __name__ == "__main__":

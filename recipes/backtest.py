@@ -86,6 +86,25 @@ def windows(
     )
 
 
+def usual_sizes(train: SeriesPart) -> tuple[float, ...]:
+    """Return the deviation of each channel over the training part; none where there is one."""
+    examples = train.examples
+    if not examples.channels:
+        return ()
+    pairs = zip(examples.values, train.ends, strict=True)
+    values = np.concatenate([row[:end] for row, end in pairs])
+    return tuple(float(each) for each in np.nanstd(values, axis=0))
+
+
+def covariate_scales(train: SeriesPart) -> list[tuple[float, float]]:
+    """Return mean and deviation of each covariate over the training part."""
+    known = train.examples.covariates
+    if known is None:
+        return []
+    values = np.concatenate([row[:end] for row, end in zip(known, train.ends, strict=True)])
+    return [(float(np.nanmean(each)), float(np.nanstd(each))) for each in values.T]
+
+
 def outcomes(part: SeriesPart, batches: preprocessing.WindowBatches, usual: Any) -> Outcomes:
     """Return what came.
 

@@ -53,14 +53,14 @@ class Config:
     """Cycles whose place the network is told, of day, week and year; takes dated series."""
     look_back: int = 126
     """Last steps that are looked at."""
-    model: Literal["recurrent", "segment"] = "recurrent"
-    """Read step by step, or in segments."""
+    model: Literal["recurrent", "segment", "autoregressive"] = "recurrent"
+    """Read step by step, in segments, or step by step and go on so, drawing many futures."""
     cell: Literal["lstm", "gru"] = "gru"
     """Recurrent layer."""
     units: int = 64
     """State size."""
     layers: int = 2
-    """Recurrent layers on top of each other, of "recurrent"."""
+    """Recurrent layers on top of each other; "segment" has one."""
     seen: int = 60
     """Last steps that the recurrence reads, of "recurrent"."""
     segment: int = 48
@@ -70,8 +70,11 @@ class Config:
     levels: tuple[float, ...] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
     """Quantiles that are forecast."""
 
-    loss: Literal["relative", "absolute", "squared"] = "relative"
-    """Errors count as shares of the values, by their size, or by its square."""
+    distribution: Literal["gaussian", "student_t"] = "student_t"
+    """Of the next value, of "autoregressive"."""
+    loss: Literal["relative", "absolute", "squared", "likelihood"] = "relative"
+    """Errors count as shares of the values, by their size, or by its square; "autoregressive"
+    is trained by the likelihood of its distribution."""
     epochs: int = 8
     """Passes; the best one on the validation windows is kept."""
     windows_per_epoch: int = 40_000
@@ -96,6 +99,13 @@ class Config:
         require(self, "at least 0", lambda n: n >= 0, "horizon", "period", "weight_decay")
         require(self, "at least 0 and below 1", lambda share: 0 <= share < 1, "dropout")
         require(self, "above 0", lambda value: value > 0, "learning_rate", "clip_norm")
+        if (self.model == "autoregressive") != (self.loss == "likelihood"):
+            raise ConfigError(
+                "model 'autoregressive' and loss 'likelihood' need each other, and received are "
+                f"'{self.model}' and '{self.loss}'"
+            )
+        if self.model == "autoregressive" and self.base != "last":
+            raise ConfigError(f"model 'autoregressive' takes base 'last', not '{self.base}'")
         rising = list(self.levels) == sorted(set(self.levels))
         if not self.levels or not rising or not 0 < self.levels[0] <= self.levels[-1] < 1:
             raise ConfigError(f"levels must rise and be between 0 and 1, not {self.levels}")
@@ -140,6 +150,7 @@ PRESETS = {
         units=128,
         epochs=12,
     ),
+    "paths": Config(base="last", model="autoregressive", loss="likelihood", look_back=60),
     "m4-weekly": Config(dataset="m4-weekly", look_back=104, seen=104),
     "large": replace(_LONG, units=512, epochs=30, windows_per_epoch=20_000, batch_size=256),
 }
@@ -184,7 +195,7 @@ def build(config: Config, data: series.SeriesSplit) -> Pipeline:
     """Return the untrained pipeline; only the training part is looked at."""
     import keras
 
-    from recipes.backtest import windows
+    from recipes import backtest
 
     keras.utils.set_random_seed(config.seed)  # initial weights and every dropout
     examples = data.train.examples
@@ -194,28 +205,30 @@ def build(config: Config, data: series.SeriesSplit) -> Pipeline:
         config.look_back,
         config.period or examples.period,
         config.base,
-        _usual(config, data.train),
+        backtest.usual_sizes(data.train),
         config.calendar,
-        _covariates(data.train),
+        backtest.covariate_scales(data.train),
     )
     sizes: dict[str, Any] = {
         "horizon": examples.horizon,
         "look_back": config.look_back,
         "columns": encoder.columns,
         "known": encoder.known,
-        "quantiles": len(config.levels),
         "cell": config.cell,
         "units": config.units,
         "dropout": config.dropout,
     }
     if config.model == "segment":
-        sizes["segment"] = config.segment
+        sizes |= {"quantiles": len(config.levels), "segment": config.segment}
+    elif config.model == "recurrent":
+        sizes |= {"quantiles": len(config.levels), "layers": config.layers, "seen": config.seen}
     else:
-        sizes |= {"layers": config.layers, "seen": config.seen}
+        sizes |= {"levels": config.levels, "layers": config.layers}
+        sizes["distribution"] = config.distribution
     model = models.FORECASTERS[config.model](**sizes)
     finish = decoding.ForecastDecoder(examples.horizon, config.levels, channels)
     part = data.validation if len(data.validation) else data.train
-    held_out = windows(part, encoder, SAMPLES)
+    held_out = backtest.windows(part, encoder, SAMPLES)
     samples = held_out.raw(np.arange(min(SAMPLES, len(held_out))))
     return Pipeline(encoder, model, finish, samples)
 
@@ -230,12 +243,12 @@ def train(config: Config, data: series.SeriesSplit, pipeline: Pipeline, run: Run
     )
     part = data.validation if len(data.validation) else data.train
     held_out = backtest.windows(part, pipeline.prepare, config.batch_size)
-    usual = _usual(config, data.train)
+    usual = backtest.usual_sizes(data.train)
     came = backtest.outcomes(part, held_out, usual)
     headline = replace(HEADLINE, metric=_metric(data))
     state = Trainer(
         pipeline.model,
-        layers.ForecastLoss(config.loss, config.levels, usual),
+        _loss(config, usual),
         batches,
         batches,
         lambda: _point_scores(pipeline, held_out, came),
@@ -269,7 +282,7 @@ def evaluate(
     from recipes import backtest
 
     windows = backtest.windows(data.test, pipeline.prepare, config.batch_size)
-    came = backtest.outcomes(data.test, windows, _usual(config, data.train))
+    came = backtest.outcomes(data.test, windows, backtest.usual_sizes(data.train))
     answers = backtest.answers(pipeline, windows)
     scores: dict[str, Any] = came.scores(answers["mean"])
     if not data.test.examples.channels:
@@ -287,7 +300,7 @@ def baselines(config: Config, data: series.SeriesSplit) -> dict[str, dict[str, A
         backtest.windows(part, _plain(config, data), config.batch_size)
         for part in (data.train, data.test)
     )
-    came = backtest.outcomes(data.test, test, _usual(config, data.train))
+    came = backtest.outcomes(data.test, test, backtest.usual_sizes(data.train))
     period = data.test.examples.period
     found = {
         "naive": reference.naive(test),
@@ -343,26 +356,6 @@ def _metric(data: series.SeriesSplit) -> str:
     return "mse" if data.train.examples.borders else HEADLINE.metric
 
 
-def _usual(config: Config, train: series.SeriesPart) -> tuple[float, ...]:
-    """Return the deviation of each channel over the training part; none where there is one."""
-    examples = train.examples
-    if not examples.channels:
-        return ()
-    values = np.concatenate(
-        [row[:end] for row, end in zip(examples.values, train.ends, strict=True)]
-    )
-    return tuple(float(each) for each in np.nanstd(values, axis=0))
-
-
-def _covariates(train: series.SeriesPart) -> list[tuple[float, float]]:
-    """Return mean and deviation of each covariate over the training part."""
-    known = train.examples.covariates
-    if known is None:
-        return []
-    values = np.concatenate([row[:end] for row, end in zip(known, train.ends, strict=True)])
-    return [(float(np.nanmean(each)), float(np.nanstd(each))) for each in values.T]
-
-
 def _plain(config: Config, data: series.SeriesSplit) -> preprocessing.SeriesEncoder:
     """Return an encoder for windows that no model reads."""
     return preprocessing.SeriesEncoder(data.test.examples.horizon, config.look_back, base="last")
@@ -372,6 +365,12 @@ def _point_scores(pipeline: Pipeline, windows: Any, came: Any) -> dict[str, floa
     from recipes import backtest
 
     return came.scores(backtest.answers(pipeline, windows)["mean"])
+
+
+def _loss(config: Config, usual: tuple[float, ...]) -> Any:
+    if config.loss == "likelihood":
+        return layers.LikelihoodLoss()
+    return layers.ForecastLoss(config.loss, config.levels, usual)
 
 
 def _optimizer(config: Config, steps: int) -> Any:

@@ -174,13 +174,23 @@ def _acoustic(case: str, **arguments: Any) -> Descriptor:
     )
 
 
+WINDOW = Port((8, 3), "float32", "one vector per step, one number of it known ahead")
+KNOWN = Port((6,), "float32", "what does not change, and a number per step to come")
+
+
 def _forecaster(make: type[keras.Model], case: str = "", **arguments: Any) -> Descriptor:
-    sizes = {"horizon": 4, "look_back": 8, "columns": 3, "known": 2, "quantiles": 2, "units": 6}
-    window = Port((8, 3), "float32", "one vector per step")
-    static = Port((2,), "float32", "what does not change")
-    inputs = Ports(features=window, static=static, base=HORIZON, scale=HORIZON)
-    arguments = {**sizes, "dropout": 0.2, **arguments}
+    sizes = {"horizon": 4, "look_back": 8, "columns": 3, "known": 6, "units": 6, "dropout": 0.2}
+    quantiles = {} if "levels" in arguments else {"quantiles": 2}
+    inputs = Ports(features=WINDOW, static=KNOWN, base=HORIZON, scale=HORIZON)
+    arguments = {**sizes, **quantiles, **arguments}
     return Descriptor(make, inputs, FORECAST, arguments, case, bfloat16="float32")
+
+
+def _paths(case: str, **arguments: Any) -> Descriptor:
+    sizes = {"horizon": 4, "told": 1, "levels": [0.1, 0.9], "units": 6, "paths": 10}
+    inputs = Ports(features=WINDOW, static=KNOWN)
+    arguments = {**sizes, **arguments}
+    return Descriptor(layers.SampledPaths, inputs, FORECAST, arguments, case, bfloat16="float32")
 
 
 DESCRIPTORS = (
@@ -193,6 +203,9 @@ DESCRIPTORS = (
     _forecaster(models.RecurrentForecaster, "lstm", cell="lstm", layers=1, seen=8),
     _forecaster(models.SegmentForecaster, segment=2),
     _forecaster(models.SegmentForecaster, "lstm", cell="lstm", segment=4),
+    _forecaster(models.AutoregressiveForecaster, levels=[0.1, 0.9], layers=1, paths=10),
+    _paths("student"),
+    _paths("gaussian-lstm", distribution="gaussian", cell="lstm", depth=1),
     Descriptor(
         layers.WordDropout, Ports(inputs=TOKENS), TOKENS, {"rate": 0.4, "seed": 1}, bfloat16="int32"
     ),

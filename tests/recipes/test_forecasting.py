@@ -105,6 +105,17 @@ def promotions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+class TestPaths:
+    def test_futures_are_drawn_and_learned_from(self, tmp_path: Path):
+        folder = tmp_path / "run"
+        words = ["forecasting", "train", "--preset", "tiny", "--model", "autoregressive"]
+        words += ["--base", "last", "--loss", "likelihood", "--run-dir", str(folder)]
+        assert main(words) == 0
+        results = json.loads((folder / "metrics.json").read_text())
+        assert results["test"]["smape"] < results["baselines"]["naive"]["smape"] / 2
+        assert results["test"]["coverage"]["80"] == pytest.approx(0.80, abs=0.1)
+
+
 class TestKnownAhead:
     """An own table with dates and a covariate."""
 
@@ -222,6 +233,11 @@ class TestConfig:
             ({"look_back": 1}, "look_back must be at least 2, not 1"),
             ({"dropout": 1.0}, "dropout must be at least 0 and below 1, not 1.0"),
             ({"levels": (0.5, 0.1)}, "levels must rise and be between 0 and 1"),
+            ({"loss": "likelihood"}, "'autoregressive' and loss 'likelihood' need each other"),
+            (
+                {"model": "autoregressive", "loss": "likelihood"},
+                "model 'autoregressive' takes base 'last', not 'theta'",
+            ),
             ({"levels": ()}, "levels must rise and be between 0 and 1"),
         ],
     )

@@ -1,3 +1,5 @@
+from .autoregression import LikelihoodLoss as LikelihoodLoss
+from .autoregression import SampledPaths as SampledPaths
 from .cells import RNN as RNN
 from .cells import ElmanCell as ElmanCell
 from .cells import LayerNormLSTMCell as LayerNormLSTMCell

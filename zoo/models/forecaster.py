@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from zoo.errors import ConfigError
+from zoo.layers.autoregression import SampledPaths
 from zoo.layers.dropout import VariationalDropout
 from zoo.layers.forecasting import ConformalScaling
 from zoo.layers.recurrent import recurrent
@@ -247,9 +249,107 @@ class SegmentForecaster(_Forecaster):
         }
 
 
+@keras.saving.register_keras_serializable(package="seqzoo")
+class AutoregressiveForecaster(_Forecaster):
+    """A recurrence that draws whole futures, one value after the other.
+
+    Inputs and output are those of `RecurrentForecaster`, of windows whose base is one value for
+    all steps to come. It is trained by `LikelihoodLoss`; see `zoo.layers.SampledPaths`.
+    Source: Salinas et al. 2020, arXiv:1704.04110 (DeepAR).
+
+    Args:
+        horizon: Steps to come.
+        look_back: Steps of the window.
+        columns: Numbers per step of the window: value, whether it was observed, and what is
+            known ahead.
+        known: Numbers that do not change over the window, and what is known of the horizon.
+        levels: Of the quantiles beside the point forecast.
+        cell: "lstm" or "gru".
+        units: State size.
+        layers: Number of recurrent layers.
+        dropout: Variational dropout behind each of them.
+        distribution: Of the next value, "gaussian" or "student_t".
+        paths: Futures that are drawn.
+    """
+
+    def __init__(
+        self,
+        horizon: int,
+        look_back: int,
+        columns: int,
+        known: int,
+        levels: Sequence[float] = (0.1, 0.5, 0.9),
+        cell: str = "gru",
+        units: int = 64,
+        layers: int = 2,
+        dropout: float = 0.1,
+        distribution: str = "student_t",
+        paths: int = 100,
+        **options: Any,
+    ) -> None:
+        # === Parts ===
+        draw = SampledPaths(
+            horizon,
+            columns - 2,
+            levels,
+            cell,
+            units,
+            layers,
+            dropout,
+            distribution,
+            paths,
+            name="paths",
+        )
+
+        # === Graph ===
+        self._graph(
+            {
+                "horizon": horizon,
+                "look_back": look_back,
+                "columns": columns,
+                "known": known,
+                "quantiles": len(levels),
+                "units": units,
+            },
+            lambda features, static: draw([features, static]),
+            options,
+        )
+
+        # === Config ===
+        self.horizon = horizon
+        self.look_back = look_back
+        self.columns = columns
+        self.known = known
+        self.levels = list(levels)
+        self.cell = cell
+        self.units = units
+        self.depth = layers
+        self.dropout = dropout
+        self.distribution = distribution
+        self.paths = paths
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            "name": self.name,
+            "horizon": self.horizon,
+            "look_back": self.look_back,
+            "columns": self.columns,
+            "known": self.known,
+            "levels": self.levels,
+            "cell": self.cell,
+            "units": self.units,
+            "layers": self.depth,
+            "dropout": self.dropout,
+            "distribution": self.distribution,
+            "paths": self.paths,
+        }
+
+
 FORECASTERS: dict[str, type[_Forecaster]] = {
     "recurrent": RecurrentForecaster,
     "segment": SegmentForecaster,
+    "autoregressive": AutoregressiveForecaster,
 }
 
 
