@@ -20,7 +20,11 @@ def start(recipe: str, epochs: int, folder: Path) -> subprocess.Popen[bytes]:
 
 @pytest.mark.parametrize(
     ("recipe", "epochs"),
-    [("sentiment", 12), pytest.param("speech", 6, marks=pytest.mark.slow)],
+    [
+        ("sentiment", 12),
+        pytest.param("speech", 6, marks=pytest.mark.slow),
+        pytest.param("forecasting", 12, marks=pytest.mark.slow),
+    ],
 )
 def test_kill_9_and_the_same_command_end_with_the_weights_of_a_run_without(
     recipe: str, epochs: int, tmp_path: Path
