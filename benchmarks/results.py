@@ -138,9 +138,32 @@ def speech_table(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{said} {record['environment']['processor']}."]) + "\n"
 
 
+def forecasting_table(record: dict[str, Any]) -> str:
+    """Return the Markdown table of forecasters trained for as long."""
+    lines = ["| Trained for as long | Windows per second | sMAPE | Seconds |", "|---|---|---|---|"]
+    for name, row in record["peers"].items():
+        speed, error, taken = (
+            row[each]["median"] for each in ("windows_per_second", "smape", "seconds")
+        )
+        lines.append(f"| {name} | {speed:,.0f} | {error:.2f} | {taken:.0f} |")
+    return "\n".join([*lines, "", f"{record['environment']['processor']}."]) + "\n"
+
+
+def scale_table(record: dict[str, Any]) -> str:
+    """Return the Markdown table of what many series cost."""
+    lines = ["| Series | Milliseconds per series | Peak memory, GiB |", "|---|---|---|"]
+    for row in record["sizes"]:
+        taken = row["training_seconds"] + row["forecasting_seconds"]
+        each = 1e3 * taken / row["series"]
+        lines.append(f"| {row['series']:,} | {each:.2f} | {row['peak_gib']:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
 SPEED_TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "recurrent": recurrent_table,
     "speech": speech_table,
+    "forecasting": forecasting_table,
+    "forecasting-scale": scale_table,
 }
 
 
