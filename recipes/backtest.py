@@ -19,7 +19,11 @@ SHARES = {"80": (0.1, 0.9), "95": (0.025, 0.975)}
 
 
 HALF_LIFE = 0.25
-"""Share of a part after which a window counts half in calibration."""
+"""Share of a part after which a window counts half in calibration.
+
+Of shares from 1/32 to 1/2, and none, this one came nearest to the coverage of the validation
+windows that followed (ETTh1, five origins).
+"""
 
 
 @dataclass(frozen=True)
