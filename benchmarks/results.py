@@ -191,7 +191,8 @@ def _shown(metric: str, score: dict[str, Any]) -> str:
         mean, spread = (f"{100 * value:.1f}" for value in values)
         unit = " %"
     else:
-        mean, spread = (f"{value:.3g}" if value < 1 else f"{value:.2f}" for value in values)
+        digits = 3 if values[0] < 1 else 2
+        mean, spread = (f"{value:.{digits}f}" for value in values)
         unit = ""
     return f"{mean} ± {spread}{unit}" if score["spread"] else f"{mean}{unit}"
 
