@@ -22,6 +22,10 @@ _NARROW, _WIDE = 5.4, 10.8  # inches: half and all of the page's width
 _DPI = 100
 _NUMBERED_CLASSES = 16  # with more classes a cell is too small for its numbers
 _LONGEST_LABEL = 22  # characters
+_SPELLINGS = {
+    "smape": "sMAPE",
+    **{name: name.upper() for name in ("cer", "mae", "mase", "mse", "wer")},
+}
 
 
 def learning_curves(
@@ -159,7 +163,7 @@ def _curves(
         # The last curve is the validation's, wherever there is one.
         _mark_best(axes, best_epoch, values[epochs.index(best_epoch)], marker)
     words = _short(panel.replace("_", " "))
-    words = words[:1].upper() + words[1:]
+    words = _SPELLINGS.get(panel, words[:1].upper() + words[1:])
     axes.set_title(words, loc="left", fontsize=10.5, color=_INK, weight="bold", parse_math=False)
     axes.legend(fontsize=9, frameon=False, labelcolor=_INK)
     axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)

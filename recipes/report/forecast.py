@@ -224,10 +224,12 @@ def _mean_of_known(values: np.ndarray, axis: int) -> np.ndarray:
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=size, dpi=100, layout="constrained")
     grid = list(np.atleast_1d(figure.subplots(rows, columns)).reshape(-1))
     for axes in grid:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure, grid
