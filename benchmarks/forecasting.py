@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(quick: bool) -> dict[str, Any]:
     """Return every round of both, and their medians."""
     from recipes import forecasting as recipe
-    from zoo.environment import environment, loaded_sources
+    from recipes.commands import sources
+    from zoo.environment import environment
 
     base = recipe.PRESETS["base"]
     if quick:
@@ -73,7 +74,7 @@ def measure(quick: bool) -> dict[str, Any]:
         "commit": where.pop("git_commit"),
         "peers": {name: _medians(rows) for name, rows in rounds.items()},
         "environment": where,
-        "files": loaded_sources("zoo", "recipes"),
+        "files": sources(),
     }
 
 

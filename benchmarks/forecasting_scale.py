@@ -57,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(size: int) -> dict[str, Any]:
     """Return the seconds and the memory that so many series take."""
     from recipes import forecasting as recipe
+    from recipes.commands import sources
     from recipes.run import Run
     from zoo.datasets.series import split_series, synthetic
-    from zoo.environment import loaded_sources
 
     config = replace(
         recipe.PRESETS["tiny"], epochs=1, windows_per_epoch=size, look_back=48, batch_size=256
@@ -78,7 +78,7 @@ def measure(size: int) -> dict[str, Any]:
         "forecasting_seconds": done - trained,
         "peak_gib": _peak_gib(),
         "smape": scores["smape"],
-        "files": loaded_sources("zoo", "recipes"),
+        "files": sources(),
     }
 
 

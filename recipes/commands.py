@@ -107,12 +107,12 @@ def _train(recipe: ModuleType, config: Any, data: Any, pipeline: Pipeline, run: 
         "data": _data_facts(data),
     }
     recipe.report(config, data, run, results, answers)
-    run.write_json(SOURCES, _sources())
+    run.write_json(SOURCES, sources())
     # Last, since its presence says that the run is finished.
     run.write_json(METRICS, results)
 
 
-def _sources() -> dict[str, str]:
+def sources() -> dict[str, str]:
     """Return what the scores depend on, which is all but the command line and the pages."""
     loaded = loaded_sources("zoo", "recipes").items()
     return {file: digest for file, digest in loaded if not file.startswith(ONLY_SHOW)}
