@@ -1,4 +1,4 @@
-"""What many series cost: seconds per series and memory, for a tenth, and all, of 100,000.
+"""What many series cost: time per series and memory, for 1,000, 10,000 and 100,000.
 
     python -m benchmarks.forecasting_scale --json FILE [--quick]
 

@@ -54,6 +54,7 @@ def _one_each(pipeline: Pipeline, words: Sequence[str]) -> Rows:
 
 def _histories(pipeline: Pipeline, words: Sequence[str]) -> Rows:
     """Return the series of tables; those of one table are the channels of one that has some."""
+    from serving.rows import filled
     from zoo.datasets.series import read_series
 
     names: list[str] = []
@@ -66,13 +67,11 @@ def _histories(pipeline: Pipeline, words: Sequence[str]) -> Rows:
         else:
             names += found.ids
             rows += [_history(pipeline, found.select([place])) for place in range(len(found))]
-    time = max(len(row["history"]) for row in rows)
-    raw = {}
-    for name in pipeline.inputs:
-        if name == "future_covariates":
-            raw[name] = np.stack([row[name] for row in rows])
-        elif name != "length":
-            raw[name] = np.stack([_filled(row[name], time) for row in rows])
+    raw = {
+        name: np.stack(filled([row[name] for row in rows]))
+        for name in pipeline.inputs
+        if name != "length"
+    }
     lengths = np.array([len(row["history"]) for row in rows], np.int32)
     return Rows("unique_id", names, {**raw, "length": lengths})
 
@@ -109,7 +108,3 @@ def _channels(pipeline: Pipeline, found: SeriesExamples) -> dict[str, np.ndarray
         )
     asked = _history(pipeline, found.select([0]))
     return {**asked, "history": np.stack(found.values, axis=1).astype(np.float32)}
-
-
-def _filled(values: np.ndarray, time: int) -> np.ndarray:
-    return np.pad(values, [(0, time - len(values))] + [(0, 0)] * (values.ndim - 1))

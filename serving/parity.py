@@ -261,7 +261,7 @@ def _joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         missing = [(0, int(size) - has) for size, has in zip(sizes, rows.shape[1:], strict=True)]
         return np.pad(rows, [(0, 0), *missing])
 
-    return np.concatenate([filled(one), filled(other)]) if len(sizes) else np.append(one, other)
+    return np.concatenate([filled(one), filled(other)])
 
 
 def _gap(what: str, expected: Any, received: Any) -> float:

@@ -49,15 +49,14 @@ def read_rows(words: Sequence[str], inputs: Mapping[str, TensorSpec]) -> Rows:
     """
     parts = [_rows(word, inputs) for word in words]
     joined = {name: [row for part in parts for row in part[name]] for name in inputs}
-    return {name: _filled(rows) for name, rows in joined.items()}
+    return {name: filled(rows) for name, rows in joined.items()}
 
 
-def _filled(rows: list[Any]) -> list[Any]:
-    """Return arrays of one length, the others as they are."""
-    lengths = {len(row) for row in rows if isinstance(row, np.ndarray) and row.ndim}
-    if len(lengths) < 2:
-        return rows
-    most = max(lengths)
+def filled(rows: Sequence[Any]) -> list[Any]:
+    """Return arrays filled up with zeros behind their end to one length, others as they are."""
+    if not all(isinstance(row, np.ndarray) and row.ndim for row in rows):
+        return [*rows]
+    most = max(map(len, rows), default=0)
     return [np.pad(row, [(0, most - len(row))] + [(0, 0)] * (row.ndim - 1)) for row in rows]
 
 
@@ -94,7 +93,7 @@ def _rows(word: str, inputs: Mapping[str, TensorSpec]) -> Rows:
         if table and set(inputs) <= set(table[0]):
             return _by_column(word, table, inputs)
     if suffix == OBJECTS and is_file:
-        lines = _read(word).splitlines()
+        lines = _read(word).splitlines() or [b""]
         return _by_name([(f"'{word}', line {n}", line) for n, line in enumerate(lines, 1)], inputs)
     if len(inputs) > 1 and word.lstrip().startswith("{"):
         return _by_name([("the row", word.encode())], inputs)
@@ -170,6 +169,8 @@ def _by_name(lines: Sequence[tuple[str, bytes]], inputs: Mapping[str, TensorSpec
             raise DataError(f"{where} must be an object with {', '.join(inputs)}")
         for name, spec in inputs.items():
             found[name].append(_value(where, name, row[name], spec))
+    if not any(found.values()):
+        raise DataError(f"{lines[-1][0]}: there is no row")
     return found
 
 
@@ -177,11 +178,19 @@ def _value(where: str, name: str, value: Any, spec: TensorSpec) -> Any:
     """Return a JSON value as an input takes it; null in numbers is NaN."""
     if spec.dtype == object:
         return value
-    kind = np.int64 if spec.dtype.kind in "iu" else np.float64
+    whole = spec.dtype.kind in "iu"
     try:
-        return np.array(value, kind)[()]
+        array = np.array(value, np.float64)
+        # By way of fractions, since NumPy cuts them off where it is asked for whole numbers.
+        if whole and not (array == np.floor(array)).all():
+            raise ValueError(f"{value} is not whole")
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: '{name}' must hold {spec.type_name}: {error}") from error
+    if spec.shape is not None and array.ndim != len(spec.shape) - 1:
+        raise DataError(
+            f"{where}: '{name}' must have {len(spec.shape) - 1} axes, and has {array.ndim}"
+        )
+    return (np.array(value, np.int64) if whole else array)[()]
 
 
 def _numeric(file: str, table: list[list[str]], spec: TensorSpec) -> list[Any]:

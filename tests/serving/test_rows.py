@@ -170,6 +170,9 @@ def test_objects_name_their_inputs_and_rows_of_any_length_meet(write: Any) -> No
         ("[1, 2]", "'rows.jsonl', line 2 must be an object with history, length"),
         ('{"history": ["a"], "length": 1}', "line 2: 'history' must hold float"),
         ('{"history": [1], "length": [[1], 2]}', "line 2: 'length' must hold"),
+        ('{"history": [1], "length": 1.5}', "line 2: 'length' must hold int.*: 1.5 is not whole"),
+        ('{"history": [1], "length": null}', "line 2: 'length' must hold int"),
+        ('{"history": 5, "length": 1}', "line 2: 'history' must have 1 axes, and has 0"),
     ],
 )
 def test_what_is_no_object_of_the_inputs_is_told_with_its_line(
@@ -177,4 +180,11 @@ def test_what_is_no_object_of_the_inputs_is_told_with_its_line(
 ) -> None:
     write("rows.jsonl", '{"history": [1], "length": 1}\n' + line + "\n")
     with pytest.raises(DataError, match=reason):
+        read_rows(["rows.jsonl"], SERIES)
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_a_file_without_objects_is_refused(write: Any, content: str) -> None:
+    write("rows.jsonl", content)
+    with pytest.raises(DataError, match="'rows.jsonl', line .: there is no row"):
         read_rows(["rows.jsonl"], SERIES)
