@@ -89,7 +89,7 @@ class Trainer:
         self._step = _train_step(model, loss, optimizer)
 
     def fit(self) -> State:
-        """Train to the end and load the best weights into the model.
+        """Train to the end, or until the run has seen enough, and load the best weights.
 
         Raises:
             TrainingError: The loss is not finite.
@@ -97,7 +97,7 @@ class Trainer:
         self.restore()
         logs = tf.summary.create_file_writer(str(self.run.path("logs")))
         with logs.as_default(), Progress(self.epochs) as progress:
-            while self.state.epoch < self.epochs:
+            while self.state.epoch < self.epochs and self.run.goes_on(self.state.history):
                 self._epoch(progress)
         for variable, value in zip(self.model.weights, self._best, strict=True):
             variable.assign(value)
