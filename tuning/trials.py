@@ -1,0 +1,80 @@
+"""A search as its trials: what is read of a search folder, shown and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from recipes.headline import Headline
+
+RUNNING, COMPLETED, FAILED, REFUSED = "running", "completed", "failed", "refused"
+"""What became of a trial; a refused one breaks a constraint, such as a latency."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration that was tried.
+
+    Attributes:
+        id: Four digits, in the order in which trials began.
+        status: One of those above.
+        parameters: Values by field of the recipe's `Config`, those that were searched over.
+        score: The best value of the objective on the validation part; None without one.
+        curve: The objective after each epoch, as far as it was trained.
+        worker: Who ran it.
+        began: Seconds since 1970.
+        seconds: Of loading, building and training, over all attempts.
+        overhead_seconds: From being handed out to being recorded, beyond `seconds`.
+        size: Number of weights of the model.
+        latency_ms: Median answer of the exported model, one row at a time, by the embedded server.
+        reason: Why it failed or was refused.
+    """
+
+    id: str
+    status: str
+    parameters: dict[str, Any]
+    score: float | None = None
+    curve: Sequence[float] = ()
+    worker: str = ""
+    began: float = 0.0
+    seconds: float = 0.0
+    overhead_seconds: float = 0.0
+    size: int | None = None
+    latency_ms: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search and all its trials so far, in the order in which they began.
+
+    Attributes:
+        recipe: Name of the recipe.
+        algorithm: "random", "grid", "bayesian" or "hyperband".
+        objective: The metric of the validation part that decides.
+        seed: Of the algorithm.
+        seconds: That trials were running, over all processes that worked on it.
+        base: The configuration that the search started from, as JSON values.
+        trials: What was tried.
+    """
+
+    recipe: str
+    algorithm: str
+    objective: Headline
+    seed: int
+    seconds: float
+    base: dict[str, Any]
+    trials: Sequence[Trial] = field(default_factory=tuple)
+
+    @property
+    def completed(self) -> list[Trial]:
+        """Trials with a score, the best first; of equal ones the earlier."""
+        scored = [each for each in self.trials if each.status == COMPLETED]
+        sign = 1 if self.objective.lower_is_better else -1
+        return sorted(scored, key=lambda each: sign * (each.score or 0.0))
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the best score."""
+        return next(iter(self.completed), None)
