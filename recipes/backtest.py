@@ -87,6 +87,7 @@ def windows(
         encode,
         part.examples.times if "timestamps" in specs else None,
         part.examples.covariates if "covariates" in specs else None,
+        preprocessing.static_rows(prepare.inputs, part.examples.statics, part.name),
     )
 
 

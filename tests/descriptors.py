@@ -204,6 +204,14 @@ DESCRIPTORS = (
     _forecaster(models.SegmentForecaster, segment=2),
     _forecaster(models.SegmentForecaster, "lstm", cell="lstm", segment=4),
     _forecaster(models.AutoregressiveForecaster, levels=[0.1, 0.9], layers=1, paths=10),
+    _forecaster(
+        models.AutoregressiveForecaster,
+        "counts",
+        levels=[0.1, 0.9],
+        layers=1,
+        distribution="negative_binomial",
+        paths=10,
+    ),
     _paths("student"),
     _paths("gaussian-lstm", distribution="gaussian", cell="lstm", depth=1),
     Descriptor(

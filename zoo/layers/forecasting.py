@@ -23,7 +23,14 @@ class ConformalScaling(keras.layers.Layer):
     `zoo.decoding.fit_offsets`, since quantiles that a network learned are too narrow on what it
     has not seen. The point forecast has none.
     Source: Romano et al. 2019, arXiv:1905.03222 (conformalised quantile regression).
+
+    Args:
+        lowest: No forecast is below it, outside of training; None for no such border.
     """
+
+    def __init__(self, lowest: float | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.lowest = lowest
 
     def build(self, input_shape: Any) -> None:
         _, horizon, columns = input_shape[0]
@@ -39,10 +46,14 @@ class ConformalScaling(keras.layers.Layer):
         if not training:
             quantiles = ops.sort(quantiles, axis=-1)
         every = ops.concatenate([corrections[:, :, :1], quantiles], axis=-1)
-        return base[:, :, None] + scale[:, :, None] * every
+        answers = base[:, :, None] + scale[:, :, None] * every
+        return answers if training or self.lowest is None else ops.maximum(answers, self.lowest)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape[0]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "lowest": self.lowest}
 
 
 def pinball_loss(errors: Any, levels: Sequence[float]) -> Any:

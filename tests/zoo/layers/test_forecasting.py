@@ -26,6 +26,13 @@ def test_corrections_are_scaled_and_quantiles_moved_and_sorted():
     assert layer.trainable_weights == []
 
 
+def test_no_answer_is_below_the_lowest():
+    corrections = tf.constant([[[-1.0, -3.0, 2.0]]])
+    inputs = [corrections, tf.constant([[1.0]]), tf.constant([[2.0]])]
+    assert ConformalScaling(lowest=0.0)(inputs).numpy().tolist() == [[[0, 0, 5]]]
+    assert ConformalScaling(lowest=0.0)(inputs, training=True).numpy()[0, 0, 0] == -1
+
+
 def test_pinball_loss_is_least_at_the_quantile():
     draws = np.random.default_rng(0).normal(size=(4001, 1)).astype(np.float32)
     grid = np.linspace(-2, 2, 81).astype(np.float32)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +60,8 @@ class SeriesExamples:
         covariates: Per series `float64[time, covariates]`, what is known ahead; it may go on
             behind the last value.
         covariate_names: Names of these.
+        statics: By column what says what a series is, per series as it stands in the table;
+            '' = unknown.
         left_out: Why each of the series that could not be used could not, and what was filled.
 
     Raises:
@@ -78,6 +80,7 @@ class SeriesExamples:
     times: tuple[np.ndarray, ...] | None = None
     covariates: tuple[np.ndarray, ...] | None = None
     covariate_names: tuple[str, ...] = ()
+    statics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -98,7 +101,26 @@ class SeriesExamples:
             values=tuple(self.values[place] for place in places),
             times=self.times and tuple(self.times[place] for place in places),
             covariates=self.covariates and tuple(self.covariates[place] for place in places),
+            statics={
+                name: tuple(every[place] for place in places)
+                for name, every in self.statics.items()
+            },
         )
+
+
+def check_counts(examples: SeriesExamples) -> None:
+    """Refuse series that are no counts.
+
+    Raises:
+        DataError: A value is negative or not whole.
+    """
+    for name, values in zip(examples.ids, examples.values, strict=True):
+        wrong = values[(values < 0) | (values != np.floor(values)) & ~np.isnan(values)]
+        if wrong.size:
+            raise DataError(
+                f"data set '{examples.name}': counts must be whole numbers from 0 on, and series "
+                f"'{name}' has {wrong[0]:g}"
+            )
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ time that a series has twice is an error; one that it lacks is filled as missing
 
 Further columns of the long form are covariates: numbers that are known ahead, such as a price or
 a holiday. Lines without `y` at the end of a series then hold those of the steps to come.
+Columns that are said to be statics, such as a region or a size, are the same on each line of a
+series, or empty: they may be text.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,19 +60,38 @@ class Point(NamedTuple):
 Points = dict[str, dict[int, Point]]
 
 
-def read_series(path: Path, horizon: int = 0) -> SeriesExamples:
+@dataclass
+class _Table:
+    """What the lines say.
+
+    Attributes:
+        points: Values by series and time.
+        covariates: Names of the columns that are known ahead.
+        dated: Whether times are dates.
+        statics: By series and column the text, and where it stands.
+    """
+
+    points: Points
+    covariates: tuple[str, ...]
+    dated: bool
+    statics: dict[str, dict[str, tuple[str, str]]]
+
+
+def read_series(path: Path, horizon: int = 0, statics: Sequence[str] = ()) -> SeriesExamples:
     """Return the series of a table; the frequency is that of most of their steps.
 
     Args:
         path: A .csv, .tsv or .jsonl file, or one of these and .gz.
         horizon: Steps to forecast; 0 for as many as is usual for the frequency.
+        statics: Columns of the long form that say what a series is.
 
     Raises:
         UnknownNameError: A column is missing.
-        DataError: A value is no number, a time no time, or one comes twice, with file, line and
-            column; or the steps follow no frequency.
+        DataError: A value is no number, a time no time, one comes twice, or a static changes,
+            with file, line and column; or the steps follow no frequency.
     """
-    points, names, dated = _points(path)
+    table = _table(path, statics)
+    points, names, dated = table.points, table.covariates, table.dated
     rhythm = _rhythm(path, points, dated)
     found: dict[str, _Series] = {}
     notes = []
@@ -96,6 +117,10 @@ def read_series(path: Path, horizon: int = 0) -> SeriesExamples:
         times=tuple(each.times for each in found.values()) if dated else None,
         covariates=tuple(each.known for each in found.values()) if names else None,
         covariate_names=names,
+        statics={
+            column: tuple(table.statics[name].get(column, ("", ""))[0] for name in found)
+            for column in statics
+        },
         left_out=tuple(notes),
     )
 
@@ -138,36 +163,53 @@ def _series(places: Mapping[int, Point], covariates: int, times: np.ndarray) -> 
     return _Series(values[:end], known, times[:end])
 
 
-def _points(path: Path) -> tuple[Points, tuple[str, ...], bool]:
-    """Return values by series and time, names of covariates, and whether times are dates."""
-    points: Points = {}
-    names: tuple[str, ...] = ()
-    dated: bool | None = None
-    for where, row in rows(path, TIME):
+def _table(path: Path, statics: Sequence[str]) -> _Table:
+    """Return what the lines say, checked line by line."""
+    table = _Table({}, (), False, {})
+    needed = (ID, TIME, VALUE, *statics) if statics else (TIME,)
+    for where, row in rows(path, *needed):
         time, is_date = _time(row[TIME], where)
-        if dated is not None and is_date != dated:
+        if table.points and is_date != table.dated:
             raise DataError(f"{where}: column '{TIME}': dates and numbers must not be mixed")
-        dated = is_date
-        cells, names = _cells(row, where)
+        table.dated = is_date
+        cells, table.covariates = _cells(row, where, statics)
         for name, point in cells:
-            series = points.setdefault(name, {})
+            series = table.points.setdefault(name, {})
             if time in series:
                 raise DataError(
                     f"{where}: column '{TIME}': series '{name}' has '{row[TIME]}' a second time; "
                     f"the first is at {series[time].where}"
                 )
             series[time] = point
-    if not points:
+        if statics:
+            _keep(table.statics.setdefault(str(row[ID]), {}), row, statics, where)
+    if not table.points:
         raise DataError(f"'{path}' holds no rows")
-    return points, names, bool(dated)
+    return table
+
+
+def _keep(
+    kept: dict[str, tuple[str, str]], row: Mapping[str, object], statics: Sequence[str], where: str
+) -> None:
+    """Add a line's statics to those of its series, which must be the same."""
+    for column in statics:
+        value = row.get(column)
+        text = "" if value is None else str(value).strip()
+        before, first = kept.setdefault(column, (text, where)) if text else ("", "")
+        if text != before:
+            raise DataError(
+                f"{where}: column '{column}': a static must not change within series "
+                f"'{row[ID]}', which has '{text}' here and '{before}' at {first}"
+            )
 
 
 def _cells(
-    row: Mapping[str, object], where: str
+    row: Mapping[str, object], where: str, statics: Sequence[str]
 ) -> tuple[list[tuple[str, Point]], tuple[str, ...]]:
     """Return the values of a line by series, and the names of its covariates."""
     if ID in row and VALUE in row:
-        names = tuple(column for column in row if column not in (ID, TIME, VALUE))
+        others = (ID, TIME, VALUE, *statics)
+        names = tuple(column for column in row if column not in others)
         known = tuple(_number(row[name], name, where) for name in names)
         return [(str(row[ID]), Point(_number(row[VALUE], VALUE, where), where, known))], names
     return [

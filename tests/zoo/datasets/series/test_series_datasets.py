@@ -85,6 +85,20 @@ class TestLoaders:
             replace(examples(5), values=(), ids=())
 
 
+class TestCounts:
+    """What takes counts."""
+
+    @pytest.mark.parametrize("wrong", [2.5, -1.0])
+    def test_a_series_that_holds_none_is_named(self, wrong: float):
+        values = np.array([1.0, np.nan, 0.0, 7.0])
+        counts = replace(examples(5), values=(values,))
+        series.check_counts(counts)
+        with pytest.raises(
+            DataError, match=f"whole numbers from 0 on, and series 's5' has {wrong:g}"
+        ):
+            series.check_counts(replace(counts, values=(np.append(values, wrong),)))
+
+
 class TestOwnTable:
     """Long and wide tables."""
 
@@ -131,6 +145,29 @@ class TestOwnTable:
         expected = [[1.5, 0], [1.25, 1], [2, 0], [2.5, np.nan]]
         np.testing.assert_array_equal(found.covariates[0], expected)
         assert np.diff(found.times[0]).tolist() == [24 * 60 * 60]
+
+    def test_statics_stand_once_or_on_every_line_of_a_series(self, tmp_path: Path):
+        lines = ["unique_id,ds,y,region,size,price", "a,1,5,north,3,1.5", "b,1,5,south,4,1"]
+        lines += ["a,2,6,,3,2", "b,2,7,south,,1"]
+        file = self.write(tmp_path, "\n".join(lines))
+        found = series.read_series(file, 1, ("region", "size"))
+        assert found.statics == {"region": ("north", "south"), "size": ("3", "4")}
+        assert found.covariate_names == ("price",)
+        assert found.select([1]).statics == {"region": ("south",), "size": ("4",)}
+
+    def test_a_static_that_changes_is_told_with_both_lines(self, tmp_path: Path):
+        text = "unique_id,ds,y,region\na,1,5,north\na,2,6,south\n"
+        with pytest.raises(DataError, match="line 3: column 'region': a static must not") as caught:
+            series.read_series(self.write(tmp_path, text), 1, ("region",))
+        assert "'south' here and 'north' at" in str(caught.value)
+
+    def test_statics_take_the_long_form_and_their_columns(self, tmp_path: Path):
+        wide = self.write(tmp_path, "ds,a,region\n1,5,6\n2,6,7\n")
+        with pytest.raises(UnknownNameError, match="unique_id"):
+            series.read_series(wide, 1, ("region",))
+        long = self.write(tmp_path, "unique_id,ds,y,region\na,1,5,north\na,2,6,north\n")
+        with pytest.raises(UnknownNameError, match="did you mean 'region'"):
+            series.read_series(long, 1, ("regoin",))
 
     def test_months_begin_on_their_first_day(self, tmp_path: Path):
         text = "ds,a\n2024-01-31,1\n2024-02-29,2\n2024-03-31,3\n"
