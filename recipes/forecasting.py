@@ -74,6 +74,9 @@ class Config:
     """Share of features dropped behind the recurrence."""
     levels: tuple[float, ...] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
     """Quantiles that are forecast."""
+    recent: int = 0
+    """Last steps whose changes, beside those of the whole window, widen or narrow the intervals;
+    0 for none."""
 
     distribution: Literal["gaussian", "student_t", "negative_binomial"] = "student_t"
     """Of the next value, of "autoregressive"; "negative_binomial" takes counts, and base zero."""
@@ -101,7 +104,7 @@ class Config:
         sizes = ("segment", "epochs", "windows_per_epoch", "batch_size")
         require(self, "at least 1", lambda n: n >= 1, *sizes)
         require(self, "at least 2", lambda n: n >= 2, "look_back")
-        require(self, "at least 0", lambda n: n >= 0, "horizon", "period", "weight_decay")
+        require(self, "at least 0", lambda n: n >= 0, "horizon", "period", "recent", "weight_decay")
         require(self, "at least 0 and below 1", lambda share: 0 <= share < 1, "dropout")
         require(self, "above 0", lambda value: value > 0, "learning_rate", "clip_norm")
         if (self.model == "autoregressive") != (self.loss == "likelihood"):
@@ -129,6 +132,7 @@ _LONG = Config(
     dataset="ett-h1",
     base="last",
     look_back=720,
+    recent=336,
     model="segment",
     units=256,
     dropout=0.5,
@@ -155,7 +159,7 @@ PRESETS = {
     "base": Config(),
     "ett": _LONG,
     "ett-m1": replace(_LONG, dataset="ett-m1", windows_per_epoch=16_000),
-    "exchange": replace(_LONG, dataset="exchange", look_back=96, units=64, epochs=5),
+    "exchange": replace(_LONG, dataset="exchange", look_back=96, recent=0, units=64, epochs=5),
     "m4-hourly": Config(
         dataset="m4-hourly",
         base="season",
@@ -227,15 +231,14 @@ def build(config: Config, data: series.SeriesSplit) -> Pipeline:
         config.calendar,
         backtest.covariate_scales(data.train),
         preprocessing.fit_statics(examples.statics),
+        config.recent,
     )
     sizes: dict[str, Any] = {
         "horizon": examples.horizon,
         "look_back": config.look_back,
         "columns": encoder.columns,
         "known": encoder.known,
-        "cell": config.cell,
-        "units": config.units,
-        "dropout": config.dropout,
+        **{name: getattr(config, name) for name in ("cell", "units", "dropout")},
     }
     if config.model == "segment":
         sizes |= {"quantiles": len(config.levels), "segment": config.segment}
@@ -357,12 +360,7 @@ def report(
 
 HEADLINE = Headline("smape", lower_is_better=True)
 SIGNATURES = ("serving_default", "update")
-BASES = {
-    "theta": "the Theta method",
-    "last": "the last value",
-    "season": "the last season",
-    "zero": "0",
-}
+BASES = {"theta": "Theta", "last": "the last value", "season": "the last season", "zero": "0"}
 
 
 def main() -> None:

@@ -35,10 +35,12 @@ class _Forecaster(keras.Model):
         static = keras.Input((sizes["known"],), dtype="float32", name="static")
         base = keras.Input((sizes["horizon"],), dtype="float32", name="base")
         scale = keras.Input((sizes["horizon"],), dtype="float32", name="scale")
+        spread = keras.Input((sizes["horizon"],), dtype="float32", name="spread")
         unscaled = ConformalScaling(lowest, dtype="float32", name="scaling")
         corrected = corrections(features, static, scale)
         inputs = {"features": features, "static": static, "base": base, "scale": scale}
-        super().__init__(inputs, unscaled([corrected, base, scale]), **options)
+        outputs = unscaled([corrected, base, scale, spread])
+        super().__init__({**inputs, "spread": spread}, outputs, **options)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
@@ -50,9 +52,9 @@ class _Forecaster(keras.Model):
 class RecurrentForecaster(_Forecaster):
     """A recurrent encoder of the last steps, and one layer that gives every step to come.
 
-    Takes `features: float32[rows, look_back, columns]`, `static: float32[rows, known]`, and `base`
-    and `scale`, `float32[rows, horizon]`; gives `float32[rows, horizon, 1 + quantiles]`. Untrained
-    it gives nearly the base.
+    Takes `features: float32[rows, look_back, columns]`, `static: float32[rows, known]`, and `base`,
+    `scale` and `spread`, `float32[rows, horizon]`; gives `float32[rows, horizon, 1 + quantiles]`.
+    Untrained it gives nearly the base.
     Source: Wen et al. 2017, arXiv:1711.11053 (direct forecasts of every horizon); Smyl 2020,
     International Journal of Forecasting 36 (a recurrent network that corrects smoothing).
 

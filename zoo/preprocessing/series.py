@@ -17,6 +17,7 @@ import tensorflow as tf
 from zoo.errors import ConfigError, UnknownNameError
 from zoo.ports import Endpoint, Port, Ports
 from zoo.preprocessing.calendar import ahead, check_cycles, cyclic
+from zoo.preprocessing.gaps import cut, filled, restlessness
 from zoo.preprocessing.seasonality import Theta
 from zoo.preprocessing.statics import Fitted, Statics
 
@@ -48,6 +49,7 @@ class SeriesEncoder(tf.Module):
                   it, and calendar and covariates of the steps to come
         base      `float32[rows, horizon]`: the forecast that the model corrects
         scale     `float32[rows, horizon]`: the unit of its corrections
+        spread    `float32[rows, horizon]`: the unit of what quantiles are from them
         status    `string[batch]`, '' for a good row
 
     A bad row is a constant 0.
@@ -65,6 +67,8 @@ class SeriesEncoder(tf.Module):
         calendar: Cycles whose place is told, of "day", "week" and "year".
         covariates: Mean and deviation of each covariate that is known ahead.
         statics: What is known of a series as a whole, as `fit_statics` returns it.
+        recent: The spread is the scale, times how much a step of so many last ones changes,
+            beside one of the whole window; 0 for the scale alone.
 
     Raises:
         ConfigError: A size is below 1, or the look-back shorter than 2 or a period.
@@ -81,6 +85,7 @@ class SeriesEncoder(tf.Module):
         calendar: Sequence[str] = (),
         covariates: Sequence[tuple[float, float]] = (),
         statics: Fitted | None = None,
+        recent: int = 0,
     ) -> None:
         super().__init__()
         check_cycles(calendar)
@@ -94,7 +99,7 @@ class SeriesEncoder(tf.Module):
         self.horizon, self.look_back, self.period, self.base = horizon, look_back, period, base
         self.usual, self.calendar = tuple(usual), tuple(calendar)
         self.covariates = tuple((float(mean), float(size)) for mean, size in covariates)
-        self.statics = Statics(statics or {})
+        self.statics, self.recent = Statics(statics or {}), recent
         self._theta = Theta(look_back, horizon, period) if base == "theta" else None
 
     @property
@@ -142,7 +147,7 @@ class SeriesEncoder(tf.Module):
         history = raw["history"]
         length = tf.clip_by_value(raw["length"], 0, tf.shape(history)[1])
         places = length[:, None] - self.look_back + tf.range(self.look_back)[None]
-        window = _steps(history, places)
+        window = cut(history, places)
         inside = tf.cast(places >= 0, tf.float32)
         inside = inside[..., None] if self._axis else inside
         observed = inside * tf.cast(~tf.math.is_nan(window), tf.float32)
@@ -153,13 +158,13 @@ class SeriesEncoder(tf.Module):
         """Return calendar and covariates, `float32[batch, look_back, told]` and of the horizon."""
         past, future = [], []
         if self.calendar:
-            times = _steps(raw["timestamps"], places)
+            times = cut(raw["timestamps"], places)
             past.append(cyclic(times, self.calendar))
             future.append(cyclic(ahead(times, self.horizon), self.calendar))
         if self.covariates:
             mean, size = tf.unstack(tf.constant(self.covariates), axis=1)
             for part, values in (
-                (past, _steps(raw["covariates"], places)),
+                (past, cut(raw["covariates"], places)),
                 (future, raw["future_covariates"]),
             ):
                 scaled = tf.math.divide_no_nan(values - mean, size)
@@ -189,13 +194,15 @@ class SeriesEncoder(tf.Module):
         observed = tf.where(_like(status == "", observed), observed, 0.0)
         window = tf.where(observed > 0, window, 0.0)
         rows, seen = self._rows(window), self._rows(observed)
-        values = _filled(rows, seen)
+        values = filled(rows, seen)
         if self._theta is not None:
             encoded = self._by_theta(self._theta, values, seen)
         elif self.base == "zero":
             encoded = self._by_counting(values, seen)
         else:
             encoded = self._by_repeating(values, seen)
+        restless = restlessness(values, seen, self.recent) if self.recent else 1.0
+        encoded["spread"] = encoded["scale"] * restless
         if series is not None:
             every = tf.repeat(series, self.channels, axis=0)
             encoded["static"] = tf.concat([encoded["static"], every], axis=-1)
@@ -357,6 +364,7 @@ class SeriesEncoder(tf.Module):
             "calendar": list(self.calendar),
             "covariates": [list(pair) for pair in self.covariates],
             "statics": self.statics.to_json(),
+            "recent": self.recent,
         }
 
     def save_assets(self, folder: Path) -> None:
@@ -368,29 +376,6 @@ class SeriesEncoder(tf.Module):
         return cls(**config)
 
 
-def _steps(values: Any, places: Any) -> Any:
-    """Return the steps of each row at these places; those before the first repeat it."""
-    # There must be something to take the first value of.
-    values = tf.pad(values, [[0, 0], [0, 1]] + [[0, 0]] * (len(values.shape) - 2))
-    return tf.gather(values, tf.maximum(places, 0), batch_dims=1)
-
-
 def _like(rows: Any, values: Any) -> Any:
     """Return `[batch]` with as many axes as `values`."""
     return tf.reshape(rows, [-1] + [1] * (len(values.shape) - 1))
-
-
-def _filled(values: Any, observed: Any) -> Any:
-    """Return values in which each missing one repeats the one before it, or else the next one."""
-    steps = values.shape[1]
-    place = tf.range(steps)[None] * tf.ones_like(values, tf.int32)
-    first = tf.argmax(observed, axis=1, output_type=tf.int32)[:, None]
-    place = tf.where(observed > 0, place, -1)
-    reach = 1
-    while reach < steps:
-        # The largest place so far, by doubling how far is looked back.
-        place = tf.maximum(
-            place, tf.pad(place[:, :-reach], [[0, 0], [reach, 0]], constant_values=-1)
-        )
-        reach *= 2
-    return tf.gather(values, tf.maximum(place, first), batch_dims=1)

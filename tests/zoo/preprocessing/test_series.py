@@ -128,6 +128,34 @@ class TestUnits:
         assert found["status"].tolist() == [b"", b""]
 
 
+class TestSpread:
+    """Windows that have become restless."""
+
+    def encoder(self) -> SeriesEncoder:
+        return SeriesEncoder(horizon=3, look_back=8, base="last", recent=2)
+
+    def test_it_grows_with_the_last_changes(self):
+        restless = [0.0, 1, 0, 1, 0, 1, 4, 1]
+        quiet = [0.0, 4, 0, 4, 0, 4, 4, 4]
+        found = encode(self.encoder(), restless, quiet, [7.0] * 8, [np.nan] * 8)
+        share = found["spread"] / np.maximum(found["scale"], 1e-30)
+        # Of changes of 1, 1, 1, 1, 1, 3, 3; and of 4 and 0, which is quieter than is believed.
+        np.testing.assert_allclose(share[:, 0], [3 / (11 / 7), 0.25, 1, 0], rtol=1e-5)
+
+    @pytest.mark.parametrize("factor", [1e-12, 1e12])
+    def test_it_knows_units_and_gaps(self, factor: float):
+        row = np.array([0.0, 1, 0, np.nan, 0, 1, 4, 1])
+        plain, scaled = encode(self.encoder(), row), encode(self.encoder(), row * factor)
+        np.testing.assert_allclose(scaled["spread"] / factor, plain["spread"], rtol=2e-5)
+        # Both changes beside the gap are unknown.
+        expected = plain["scale"] * 3 / (9 / 5)
+        np.testing.assert_allclose(plain["spread"], expected, rtol=1e-5)
+
+    def test_without_it_the_spread_is_the_scale(self):
+        found = encode(last(), SEASONAL)
+        np.testing.assert_array_equal(found["spread"], found["scale"])
+
+
 class TestCounts:
     """Histories of counts, which are seen from 0."""
 

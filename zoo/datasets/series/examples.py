@@ -170,7 +170,8 @@ def split_series(examples: SeriesExamples, windows: int = 1) -> SeriesSplit:
     them than the horizon is long.
 
     Args:
-        examples: The series; those that are too short are left out, and said to be.
+        examples: The series; those that are too short, or hold nothing, are left out, and said
+            to be.
         windows: Origins per series and part.
 
     Raises:
@@ -215,7 +216,9 @@ def _long_enough(examples: SeriesExamples, windows: int) -> SeriesExamples:
     least = FEWEST + windows - 1 + examples.horizon
     kept, left_out = [], list(examples.left_out)
     for place, values in enumerate(examples.values):
-        if len(values) >= least:
+        if np.isnan(values).all():
+            left_out.append(f"series '{examples.ids[place]}': no value is known")
+        elif len(values) >= least:
             kept.append(place)
         else:
             left_out.append(
@@ -223,7 +226,7 @@ def _long_enough(examples: SeriesExamples, windows: int) -> SeriesExamples:
                 f"for a history and a horizon of {examples.horizon}"
             )
     if not kept:
-        raise DataError(f"data set '{examples.name}': {left_out[-1]}; none is longer")
+        raise DataError(f"data set '{examples.name}': {left_out[-1]}; no other can be used")
     return replace(examples.select(kept), left_out=tuple(left_out))
 
 
