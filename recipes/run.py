@@ -22,6 +22,9 @@ from typing import IO, Any, Self
 from zoo.environment import environment
 from zoo.errors import ConfigError, DataError
 
+CHECKPOINT = "checkpoint.npz"
+HISTORY = "history.json"
+
 PACKAGES = ("tensorflow", "tensorflow-text", "keras", "numpy", "protobuf", "sentencepiece")
 
 
