@@ -26,6 +26,9 @@ LOG = "log.txt"
 BEAT = "beat"
 BEST = "best"
 
+EXACT_DIGITS = 6
+"""Significant digits of a number that survive the protocol's single precision."""
+
 
 def trial_folder(search: Path, trial: str) -> Path:
     """Return the run folder of a trial."""
@@ -76,6 +79,11 @@ def read_search(folder: Path) -> Search:
     )
 
 
+def exact(value: Any) -> Any:
+    """Return a parameter as its trial has it: the protocol has single precision."""
+    return float(f"{value:.{EXACT_DIGITS}g}") if isinstance(value, float) else value
+
+
 def read_trial_config(folder: Path, trial: str) -> dict[str, Any]:
     """Return the whole configuration of a trial as JSON values."""
     config = read_config(trial_folder(folder, trial))
@@ -84,7 +92,11 @@ def read_trial_config(folder: Path, trial: str) -> dict[str, Any]:
 
 
 def _trial(folder: Path, row: dict[str, Any], metric: str) -> Trial:
-    values = {name: v for name, v in row["values"].items() if not name.startswith(OF_ALGORITHM)}
+    values = {
+        name: exact(value)
+        for name, value in row["values"].items()
+        if not name.startswith(OF_ALGORITHM)
+    }
     facts = row["facts"]
     curve = facts.get("curve")
     if curve is None:

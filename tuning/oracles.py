@@ -11,12 +11,14 @@ from __future__ import annotations
 import collections
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import keras_tuner
 import numpy as np
 from keras_tuner.src.engine.trial import Trial, TrialStatus
+from sklearn.exceptions import ConvergenceWarning
 
 from recipes.headline import Headline
 from recipes.run import CHECKPOINT, Run
@@ -25,6 +27,9 @@ from zoo.errors import ConfigError
 
 DIGITS = 4
 """Significant digits of a number that is drawn: enough for any of them, and readable."""
+
+CANDIDATES = 300
+"""Parameters that a Bayesian search chooses the next ones of."""
 
 _NEVER = 10**9
 
@@ -246,8 +251,13 @@ class Durable(keras_tuner.Oracle):
         """Round what the algorithm draws, so that it is the same on every way to a worker."""
         answer = super().populate_space(trial_id)
         if values := answer.get("values"):
-            answer["values"] = {name: _rounded(value) for name, value in values.items()}
+            answer["values"] = {name: self.rounded(value) for name, value in values.items()}
         return answer
+
+    @staticmethod
+    def rounded(value: Any) -> Any:
+        """Return a parameter as it is drawn."""
+        return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
     # Helpers.
 
@@ -293,6 +303,11 @@ class Random(Durable, keras_tuner.oracles.RandomSearchOracle):
 class Grid(Durable, keras_tuner.oracles.GridSearchOracle):
     """All combinations, those near the base's first."""
 
+    @staticmethod
+    def rounded(value: Any) -> Any:
+        """Return a value as the grid has it: it is looked up there."""
+        return value
+
     def get_state(self) -> dict[str, Any]:
         """Return the state with what was visited, which the original forgets."""
         visited = self._ordered_ids
@@ -320,23 +335,43 @@ class Bayesian(Durable, keras_tuner.oracles.BayesianOptimizationOracle):
     """Snoek et al. 2012, arXiv:1206.2944: a Gaussian process says where the best may lie."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Choose by the trials alone, not by what this process drew or fitted before."""
-        self._random_state = np.random.RandomState(self.seed + len(self.trials))
-        self.gpr = self._make_gpr()
-        under_way = self.ongoing_trials
-        self.ongoing_trials = {}
-        done = {k: t for k, t in self.trials.items() if t.status == TrialStatus.COMPLETED}
-        every, self.trials = self.trials, done
-        try:
-            if done:
-                # What is under way is then guessed from what has ended.
-                self.gpr.fit(*self._vectorize_trials())
-        finally:
-            self.ongoing_trials, self.trials = under_way, every
-        answer = super().populate_space(trial_id)
-        if self._duplicate(answer["values"] or {}):
+        """Choose by the trials alone, not by what this process drew or fitted before.
+
+        Of untried candidates the one with the best bound is taken. The original follows the
+        gradient of the bound from 50 places instead, for ten seconds, to values between the
+        choices that there are.
+        """
+        if self.finished < self.num_initial_points:
             return self._random_populate_space()
-        return answer
+        self.gpr = self._make_gpr()
+        with warnings.catch_warnings():
+            # Of a few points some length scales end at their bounds, which does no harm.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self._fit_completed()
+            self.gpr.fit(*self._vectorize_trials())
+        drawn = [self._random_values() for _ in range(CANDIDATES)]
+        candidates = [values for values in drawn if values is not None]
+        if not candidates:
+            return {"status": TrialStatus.STOPPED, "values": None}
+        mean, spread = self.gpr.predict([*map(self._vector, candidates)], return_std=True)
+        best = candidates[int(np.argmin(mean - self.beta * spread))]
+        values = {name: self.rounded(value) for name, value in best.items()}
+        return {"status": TrialStatus.RUNNING, "values": values}
+
+    def _vector(self, values: Mapping[str, Any]) -> list[float]:
+        """Return parameters as numbers from 0 to 1, those that do not apply as their default."""
+        space = self._nonfixed_space()
+        return [hp.value_to_prob(values.get(hp.name, hp.default)) for hp in space]
+
+    def _fit_completed(self) -> None:
+        """Fit the process to what has ended, by which the original guesses what is under way."""
+        every, under_way = self.trials, self.ongoing_trials
+        done = {k: t for k, t in every.items() if t.status == TrialStatus.COMPLETED}
+        self.trials, self.ongoing_trials = done, {}
+        try:
+            self.gpr.fit(*self._vectorize_trials())
+        finally:
+            self.trials, self.ongoing_trials = every, under_way
 
 
 class Hyperband(Durable, keras_tuner.oracles.HyperbandOracle):
@@ -385,7 +420,3 @@ def oracle(
             )
         options = {"max_epochs": epochs, "hyperband_iterations": _NEVER if trials else 1}
     return ORACLES[algorithm](run, space, objective, trials, seed, lease, **options)
-
-
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

@@ -101,7 +101,7 @@ FOLLOWS = "SEQZOO_FOLLOWS"
 def follow_parent() -> None:
     """Let this process end when the one that started it as a `Child` does."""
     if os.environ.pop(FOLLOWS, ""):
-        _end_with(sys.stdin.buffer.read)
+        _end_with(lambda: os.read(0, 1))  # raw: a buffered reader cannot be left at exit
 
 
 def _end_with(wait: Callable[[], Any]) -> None:

@@ -17,16 +17,13 @@ from keras_tuner.src import protos
 from keras_tuner.src.engine.trial import Trial, TrialStatus
 
 from recipes.run import HISTORY
-from tuning.folder import BEAT, LOG, read_outcome, trial_folder, worker_folder
+from tuning.folder import BEAT, LOG, exact, read_outcome, trial_folder, worker_folder
 from tuning.processes import Fresh, preload
 from tuning.trial import Outcome, Task, run_trial, write_outcome
 from zoo.errors import ConfigError, DataError
 
 BEAT_SECONDS = 2.0
 """Between two signs of life."""
-
-EXACT_DIGITS = 6
-"""Significant digits of a number; the protocol has single precision, and the chief draws fewer."""
 
 ANSWER_SECONDS = 10.0
 """That the chief has for an answer."""
@@ -160,10 +157,7 @@ _SOON_AGAIN = [("grpc.max_reconnect_backoff_ms", 1000), ("grpc.initial_reconnect
 def _parameters(trial: Trial) -> dict[str, Any]:
     """Return the parameters as they were drawn: the protocol has single precision."""
     config = trial.hyperparameters.get_config()
-    config["values"] = {
-        name: float(f"{value:.{EXACT_DIGITS}g}") if isinstance(value, float) else value
-        for name, value in config["values"].items()
-    }
+    config["values"] = {name: exact(value) for name, value in config["values"].items()}
     return config
 
 
