@@ -56,10 +56,43 @@ def title(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", fontsize=10.5, color=INK, weight="bold", parse_math=False)
 
 
+def write_beside(
+    axes: Axes, words: str, place: tuple[float, float], shift: tuple[float, float]
+) -> None:
+    """Write a small label beside a place of the chart, readable on top of lines.
+
+    Args:
+        axes: To write on.
+        words: The label.
+        place: x and y in the units of the axes.
+        shift: How far away, in points; on the left of the place if x is negative, below it if y is.
+    """
+    from matplotlib.patheffects import withStroke
+
+    axes.annotate(
+        words,
+        place,
+        xytext=shift,
+        textcoords="offset points",
+        fontsize=7.5,
+        color=INK,
+        ha="right" if shift[0] < 0 else "left",
+        va="top" if shift[1] < 0 else "center",
+        zorder=6,
+        parse_math=False,
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
+    )
+
+
+def written(metric: str) -> str:
+    """Return a metric as it is written within a sentence, such as "sMAPE" or "loss"."""
+    return _SPELLINGS.get(metric, short(metric.replace("_", " ")))
+
+
 def spelled(metric: str) -> str:
     """Return a metric as it is written at the head of a chart, such as "sMAPE" or "Loss"."""
-    words = short(metric.replace("_", " "))
-    return _SPELLINGS.get(metric, words[:1].upper() + words[1:])
+    words = written(metric)
+    return words if metric in _SPELLINGS else words[:1].upper() + words[1:]
 
 
 def short(label: str) -> str:
