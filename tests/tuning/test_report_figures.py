@@ -233,8 +233,10 @@ class TestAxes:
 
     def test_names_do_not_touch(self):
         random = np.random.default_rng(0)
-        for values in (random.uniform(0, 0.7, 50), 10 ** random.uniform(-6, 0, 50), [1, 2, 3, 99]):
-            places = [place for place, _ in axis("x", [float(each) for each in values]).ticks]
+        numbers = [random.uniform(0, 0.7, 50), 10 ** random.uniform(-6, 0, 50), [1, 2, 3, 99]]
+        names = [f"category {index:02d}" for index in range(40)]
+        for values in [*([float(each) for each in column] for column in numbers), names]:
+            places = [place for place, _ in axis("x", values).ticks]
             assert places[0] == 0 and places[-1] == pytest.approx(1)
             assert min(np.diff(places)) >= 0.07
 

@@ -51,7 +51,7 @@ def importance_bars(found: Importance) -> Figure:
     axes.errorbar(values, places, xerr=spread, fmt="none", ecolor=INK, elinewidth=1, capsize=2.5)
     axes.axvline(0, color=MUTED, linewidth=1)
     axes.set_yticks(places, map(short, names), parse_math=False)
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(names), 3) - 0.5, -0.5)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     title(axes, "Parameter importance")

@@ -24,6 +24,7 @@ _ABSENT = -0.14
 """Where a line crosses the axis of a parameter that its trial does not have."""
 
 _FAILED: dict[str, Any] = {"color": "#a9abb0", "linewidth": 0.8, "linestyle": (0, (2, 2))}
+_CHARACTERS = 132  # that fit side by side, on the axes of all parameters together
 _STRIP = 0.012  # width of the score's axis, as a share of the figure's
 
 
@@ -44,7 +45,7 @@ def parallel_coordinates(search: Search, names: Sequence[str]) -> Figure:
     _name_axes(axes, [*map(short, names), objective(search)])
     _draw_lines(axes, lines, shown.places(scores), search.objective.lower_is_better)
     for place, each in enumerate(columns):
-        _draw_axis(axes, place, each)
+        _draw_axis(axes, place, each, _CHARACTERS // len(names))
     _draw_strip(axes, len(names), shown, search.objective.lower_is_better)
     _draw_legend(axes, search, bool(failed))
     return figure
@@ -77,7 +78,7 @@ def _draw_lines(
     axes.plot(x, best, color=ORANGE, linewidth=2.6, marker="o", markersize=5)
 
 
-def _draw_axis(axes: Axes, place: int, column: Axis) -> None:
+def _draw_axis(axes: Axes, place: int, column: Axis, longest: int) -> None:
     axes.plot([place, place], [0, 1], color=INK, linewidth=1)
     ticks = list(column.ticks)
     if np.isnan(column.places).any():
@@ -85,6 +86,7 @@ def _draw_axis(axes: Axes, place: int, column: Axis) -> None:
         axes.set_ylim(bottom=_ABSENT - 0.04)
     for height, words in ticks:
         axes.plot([place], [height], marker="_", markersize=5, color=INK)
+        words = words if len(words) <= longest else f"{words[: longest - 1]}…"
         write_beside(axes, words, (place, height), (-5, 0))
 
 

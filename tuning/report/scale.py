@@ -153,7 +153,8 @@ def _categories(name: str, values: Sequence[Any]) -> Axis:
     steps = np.linspace(0, 1, len(names)) if len(names) > 1 else np.array([0.5])
     place = dict(zip(names, steps, strict=True))
     places = [math.nan if value is None else place[str(value)] for value in values]
-    return Axis(name, np.array(places), [(float(place[each]), short(each)) for each in names])
+    ticks = [(float(place[each]), short(each)) for each in names]
+    return Axis(name, np.array(places), _apart(ticks))
 
 
 def _tick_values(distinct: NDArray[np.float64], logarithmic: bool) -> list[float]:
