@@ -5,14 +5,19 @@ Nothing here imports TensorFlow before the command line has been read.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import tyro
 
 from recipes.config import parse, require
 from tuning.options import LocalOptions, SearchOptions, read_options, seconds
+from tuning.trials import Search
 from zoo.errors import MisuseError
 
 
@@ -32,6 +37,26 @@ class WorkerOptions:
         """Check every value, so that a bad one is named before anything starts."""
         require(self, "at least 0", lambda value: value >= 0, "threads")
         seconds(self.lease, "lease")
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """Tell what a search found."""
+
+    folder: tyro.conf.Positional[str] = ""
+    """Folder of the search; it may be running."""
+
+
+@dataclass(frozen=True)
+class ReportOptions(FolderOptions):
+    """Write the page of a search, its pictures, and its trials for TensorBoard."""
+
+    json: Path | None = None
+    """File for the numbers as JSON."""
+    csv: Path | None = None
+    """File for the numbers as CSV."""
+    log: tuple[Literal["mlflow", "wandb"], ...] = ()
+    """Trackers to hand the trials to; each is told of a trial once."""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -77,6 +102,40 @@ def worker(arguments: Sequence[str]) -> None:
     Worker(options.run_dir, name, options.threads or os.cpu_count() or 1, lease).work()
 
 
+def report(arguments: Sequence[str]) -> None:
+    """Write page, pictures and numbers of a search."""
+    options = parse(ReportOptions, arguments, ReportOptions(), "python -m tuning report")
+    from tuning.report import LOGGERS, to_json, write_csv, write_report
+    from tuning.report.records import write
+
+    search = _search(options, "report")
+    for file in write_report(search, Path(options.folder)):
+        print(file)
+    if options.json:
+        text = json.dumps(to_json(search), indent=2, ensure_ascii=False) + "\n"
+        write(options.json, text.encode())
+    if options.csv:
+        write_csv(search, options.csv)
+    for name in options.log:
+        print(LOGGERS[name](search, Path(options.folder)))
+
+
+def best(arguments: Sequence[str]) -> None:
+    """Print the best configuration, which `recipes RECIPE train --config` takes."""
+    options = parse(FolderOptions, arguments, FolderOptions(), "python -m tuning best")
+    from tuning.report import best_config
+
+    print(json.dumps(best_config(_search(options, "best")), indent=2))
+
+
+def _search(options: FolderOptions, command: str) -> Search:
+    from tuning.folder import read_search
+
+    if not options.folder:
+        raise MisuseError(f"name a search folder: python -m tuning {command} FOLDER")
+    return read_search(Path(options.folder), whole=True)
+
+
 def _wait_for(file: Path, limit: float) -> None:
     """Wait until the chief has written its folder."""
     deadline = time.monotonic() + limit
@@ -99,4 +158,6 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": run,
     "chief": chief,
     "worker": worker,
+    "report": report,
+    "best": best,
 }

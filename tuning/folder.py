@@ -56,8 +56,12 @@ def read_outcome(folder: Path, trial: str) -> dict[str, Any] | None:
         return None
 
 
-def read_search(folder: Path) -> Search:
+def read_search(folder: Path, whole: bool = False) -> Search:
     """Return a search and its trials so far.
+
+    Args:
+        folder: The search folder.
+        whole: Read the whole configuration of every trial too, a file each.
 
     Raises:
         DataError: The folder holds no search.
@@ -75,7 +79,7 @@ def read_search(folder: Path) -> Search:
         settings.base["seed"],
         state["seconds"],
         {**settings.base, **settings.fixed},
-        tuple(_trial(folder, each, objective.metric) for each in state["trials"]),
+        tuple(_trial(folder, each, objective.metric, whole) for each in state["trials"]),
     )
 
 
@@ -84,14 +88,17 @@ def exact(value: Any) -> Any:
     return float(f"{value:.{EXACT_DIGITS}g}") if isinstance(value, float) else value
 
 
-def read_trial_config(folder: Path, trial: str) -> dict[str, Any]:
-    """Return the whole configuration of a trial as JSON values."""
-    config = read_config(trial_folder(folder, trial))
+def read_trial_config(folder: Path, trial: str) -> dict[str, Any] | None:
+    """Return the whole configuration of a trial as JSON values, None if it never trained."""
+    run = trial_folder(folder, trial)
+    if not (run / "config.json").exists():
+        return None
+    config = read_config(run)
     del config["recipe"]
     return config
 
 
-def _trial(folder: Path, row: dict[str, Any], metric: str) -> Trial:
+def _trial(folder: Path, row: dict[str, Any], metric: str, whole: bool) -> Trial:
     values = {
         name: exact(value)
         for name, value in row["values"].items()
@@ -114,6 +121,7 @@ def _trial(folder: Path, row: dict[str, Any], metric: str) -> Trial:
         facts.get("size"),
         facts.get("latency_ms"),
         row["message"] or "",
+        read_trial_config(folder, row["id"]) if whole else None,
     )
 
 

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -158,10 +157,14 @@ class Fresh:
         self._process.join()
 
 
-def preload() -> None:
-    """Begin to load what warm processes start with; returns at once."""
+def preload(log: Path) -> None:
+    """Load what warm processes start with, and return when the first of them could start."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOADED))
-    forkserver.ensure_running()
+    Fresh(_nothing, log=log).join()
+
+
+def _nothing() -> None:
+    """What a process does that is only started to see whether it can be."""
 
 
 def last_line(log: Path) -> str:
@@ -180,4 +183,4 @@ def _run(pipe: Connection, log: Path, function: Callable[..., Any], arguments: A
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
     _end_with(pipe.recv)  # nothing is ever sent: it fails when the parent is gone
-    sys.exit(function(*arguments))
+    sys.exit(function(*arguments) or 0)

@@ -18,14 +18,14 @@ class Trial:
     """One configuration that was tried.
 
     Attributes:
-        id: Four digits, in the order in which trials began.
+        id: A number, in the order in which trials began.
         status: One of those above.
         parameters: Values by field of the recipe's `Config`, those that were searched over.
         score: The best value of the objective on the validation part; None without one.
         curve: The objective after each epoch, as far as it was trained.
         worker: Who ran it.
         began: Seconds since 1970.
-        seconds: Of loading, building and training, over all attempts.
+        seconds: Of loading, building and training, of the attempt that ended.
         overhead_seconds: From being handed out to being recorded, beyond `seconds`.
         size: Number of weights of the model.
         latency_ms: Median answer of the exported model, one row at a time, by the embedded server.

@@ -65,7 +65,7 @@ class Worker:
         Raises:
             DataError: The chief cannot be reached within the lease.
         """
-        preload()
+        preload(self._beat.parent / LOG)
         while True:
             trial = self._take()
             if trial.status == TrialStatus.STOPPED:
