@@ -74,6 +74,7 @@ ARROWS: Mapping[str, tuple[str, ...]] = {
     "serving.streams": (*EXPORT, "zoo.sound"),
     "serving.config_text": (),
     "serving.files": (),
+    "serving.templates": (),
     "serving.server": SPOKEN,
     **dict.fromkeys(CLIENT, (*SPOKEN, *CLIENT, "serving.server")),
     **dict.fromkeys(SPOKEN, SPOKEN),
