@@ -48,9 +48,9 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def wait_until(holds: Callable[[], Any]) -> None:
+def wait_until(holds: Callable[[], Any], seconds: float = DEADLINE) -> None:
     """Wait until a condition holds; fail if it takes far too long."""
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "what was waited for never came"
         time.sleep(0.005)

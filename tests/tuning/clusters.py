@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from tests.sources import ROOT
 from tests.tools import TOOLS
 
 HERE = Path(__file__).parent
@@ -32,17 +33,21 @@ class Processes:
     """Processes that are ended with everything that they started, whatever happens.
 
     Args:
-        folder: Where the stand-ins go; they come before all else on the paths of every process.
+        folder: Where stand-ins go; they come before all else on the paths of every process.
+        real: Whether the packages `tuning` and `recipes` are these, and not stand-ins.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, real: bool = False) -> None:
         self.started: list[subprocess.Popen[str]] = []
         self.programs, self.packages = folder / "programs", folder / "packages"
         self.programs.mkdir()
+        self.program("sleep", "#!/bin/sh\nexec /bin/sleep 0.1\n")
+        if real:
+            self.packages = ROOT
+            return
         for package in ("tuning", "recipes"):
             (self.packages / package).mkdir(parents=True)
             shutil.copyfile(HERE / "stand_in.py", self.packages / package / "__main__.py")
-        self.program("sleep", "#!/bin/sh\nexec /bin/sleep 0.1\n")
 
     def program(self, name: str, text: str) -> None:
         """Make a program that comes before all others of its name."""
@@ -52,11 +57,16 @@ class Processes:
     def start(
         self, command: Sequence[str], environment: Mapping[str, str], folder: Path
     ) -> subprocess.Popen[str]:
-        """Start a command with no other variables than these, and with the stand-ins."""
+        """Start a command with no other variables than these, but for what leads to programs."""
         path = os.pathsep.join([str(self.programs), str(TOOLS), os.environ["PATH"]])
         process = subprocess.Popen(
             command,
-            env={**environment, "PATH": path, "PYTHONPATH": str(self.packages)},
+            env={
+                "HOME": str(folder),
+                **environment,
+                "PATH": path,
+                "PYTHONPATH": str(self.packages),
+            },
             cwd=folder,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -73,9 +83,9 @@ class Processes:
 
 
 @contextmanager
-def processes(folder: Path) -> Iterator[Processes]:
+def processes(folder: Path, real: bool = False) -> Iterator[Processes]:
     """Give a place to start processes from; none outlives the block."""
-    found = Processes(folder)
+    found = Processes(folder, real)
     try:
         yield found
     finally:

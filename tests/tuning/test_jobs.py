@@ -28,16 +28,19 @@ WORDS = st.text(st.characters(exclude_categories=("Cs",)))
 
 class TestJob:
     def test_its_commands_end_with_the_run_folder(self):
-        job = SlurmJob(recipe="speech", words=("--trials", "9"), run_dir=Path("a b"))
-        assert job.chief == (
-            *("python", "-m", "tuning", "chief", "speech", "--trials", "9"),
-            *("--run-dir", "a b"),
-        )
-        assert job.worker == ("python", "-m", "tuning", "worker", "--run-dir", "a b")
+        job = SlurmJob(recipe="speech", words=("--trials", "9"), run_dir=Path("a b"), cpus=3)
+        end = ("--threads", "3", "--run-dir", "a b")
+        assert job.chief == ("python", "-m", "tuning", "chief", "speech", "--trials", "9", *end)
+        assert job.worker == ("python", "-m", "tuning", "worker", *end)
         assert job.training == (
             *("python", "-m", "recipes", "speech", "train", "--trials", "9"),
             *("--strategy", "multiworker", "--run-dir", "a b"),
         )
+
+    @pytest.mark.parametrize("words", [("--lease", "1h"), ("--lease=1h",)])
+    def test_workers_get_the_lease_of_their_chief(self, words: tuple[str, ...]):
+        job = SlurmJob(recipe="speech", words=words)
+        assert job.worker[4:6] == ("--lease", "1h")
 
     def test_in_a_cluster_the_run_folder_is_on_the_volume(self):
         job = KubernetesJob(recipe="speech", run_dir=Path("a/b"))
@@ -68,6 +71,7 @@ class TestJob:
             ({"run_dir": Path("-x")}, "run_dir must not begin with '-'"),
             ({"words": ("--run-dir=x",)}, "--run-dir must not be among"),
             ({"words": ("--workers", "2")}, "--workers must not be among"),
+            ({"words": ("--threads", "2")}, "--threads must not be among"),
             ({"kind": "training", "words": ("--strategy", "x")}, "--strategy must not be among"),
             ({"words": ("--help",)}, "--help would only print"),
             ({"words": ("a\0b",)}, r"NUL, as 'a\\x00b' does"),
@@ -192,7 +196,7 @@ class TestCommand:
         command([*words, "--partition", "short", "--", "--algorithm", "grid", "--fix", "cell=gru"])
         text = (tmp_path / "jobs" / "search.sbatch").read_text()
         assert "#SBATCH --array=0-3\n" in text and "#SBATCH --partition=short\n" in text
-        assert "\n  speech\n  --algorithm\n  grid\n  --fix\n  cell=gru\n  --run-dir\n" in text
+        assert "\n  speech\n  --algorithm\n  grid\n  --fix\n  cell=gru\n  --threads\n" in text
         assert capsys.readouterr().out == (
             f"jobs: {tmp_path}/jobs, and {tmp_path}/jobs/README.md says how to start them\n"
         )
@@ -246,10 +250,6 @@ class TestCommand:
 
 class TestAgreement:
     """What the files take for granted of the rest of the project."""
-
-    def test_the_checkpoint_is_called_so(self):
-        source = (ROOT / "recipes" / "training.py").read_text(encoding="utf-8")
-        assert f'CHECKPOINT = "{jobs.CHECKPOINT}"\n' in source
 
     def test_the_image_gets_what_any_recipe_needs(self):
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

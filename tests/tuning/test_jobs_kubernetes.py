@@ -288,8 +288,9 @@ class TestSearch:
             assert process.wait(30) == 0
         first, second = sorted(calls(search.volume / "runs"), key=lambda call: call["words"][0])
         folder = str(search.volume / "runs")
-        assert first["words"] == ["chief", "sentiment", *SEARCH.words, "--run-dir", folder]
-        assert second["words"] == ["worker", "--run-dir", folder]
+        end = ["--threads", "2", "--run-dir", folder]
+        assert first["words"] == ["chief", "sentiment", *SEARCH.words, *end]
+        assert second["words"] == ["worker", *end]
         for call in (first, second):
             assert call["cwd"] == str(search.volume)
             assert call["environment"]["TF_NUM_INTRAOP_THREADS"] == "2"

@@ -131,8 +131,9 @@ class TestSearch:
         found = calls(self.folder(search))
         chief, worker = sorted(found, key=lambda call: call["words"][0])
         folder = str(SEARCH.run_dir)
-        assert chief["words"] == ["chief", "sentiment", *SEARCH.words, "--run-dir", folder]
-        assert worker["words"] == ["worker", "--run-dir", folder]
+        end = ["--threads", "4", "--run-dir", folder]
+        assert chief["words"] == ["chief", "sentiment", *SEARCH.words, *end]
+        assert worker["words"] == ["worker", *end]
         assert chief["environment"]["KERASTUNER_TUNER_ID"] == "chief"
         assert chief["environment"]["KERASTUNER_ORACLE_IP"] == "0.0.0.0"
         assert worker["environment"]["KERASTUNER_TUNER_ID"] == "worker-2"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes.commands import METRICS
+from recipes.run import CHECKPOINT
 from serving import files, templates
 from serving.containers import USER
 from tuning.jobs.job import SHARED, Job, KubernetesJob, SlurmJob
@@ -29,9 +30,6 @@ CHIEF_PORT, TRAINING_PORT = 8000, 2222
 
 SCRIPTS = "/scripts"
 """Where the shell scripts are in the containers."""
-
-CHECKPOINT = "checkpoint.npz"
-"""File of a run folder that changes as training gets on."""
 
 PACKAGES = ("zoo", "recipes", "serving", "tuning")
 REQUIREMENTS = ("requirements.txt", "requirements-forecasting.txt", "requirements-speech.txt")

@@ -12,7 +12,7 @@ from typing import Literal
 import tyro
 
 from recipes import recipe
-from recipes.config import require
+from recipes.config import require, value_of
 from zoo.errors import ConfigError
 
 SHARED = "/shared"
@@ -21,7 +21,7 @@ SHARED = "/shared"
 Kind = Literal["search", "training"]
 
 OURS = {
-    "search": ("--run-dir", "--workers", "--port"),
+    "search": ("--run-dir", "--threads", "--workers", "--port"),
     "training": ("--run-dir", "--strategy"),
 }
 """Options that the files give themselves, and that must not be given twice."""
@@ -50,7 +50,7 @@ class Job:
     name: str = ""
     """Name of the job, of lower case, digits and -; RECIPE-KIND by default."""
     cpus: int = 4
-    """Cores of the chief and of each worker; TensorFlow gets as many threads."""
+    """Cores of the chief and of each worker, and threads that TensorFlow gets there."""
     memory_gib: int = 8
     """Memory of the chief and of each worker, in GiB."""
     retries: int = 20
@@ -91,12 +91,15 @@ class Job:
     def chief(self) -> tuple[str, ...]:
         """Command of a search's chief."""
         command = ("python", "-m", "tuning", "chief", self.recipe, *self.words)
-        return (*command, "--run-dir", self.folder)
+        return (*command, "--threads", str(self.cpus), "--run-dir", self.folder)
 
     @property
     def worker(self) -> tuple[str, ...]:
         """Command of a search's workers, all the same."""
-        return ("python", "-m", "tuning", "worker", "--run-dir", self.folder)
+        lease = value_of("--lease", self.words)
+        patience = () if lease is None else ("--lease", lease)
+        command = ("python", "-m", "tuning", "worker", *patience)
+        return (*command, "--threads", str(self.cpus), "--run-dir", self.folder)
 
     @property
     def training(self) -> tuple[str, ...]:
