@@ -166,6 +166,7 @@ class Chief:
         if workers is not None:
             self.oracle.release([w for w in self.oracle.ongoing_trials if w not in workers])
         self._servicer = Servicer(self.oracle)
+        self._told: set[str] = set()
         protos.get_service_grpc().add_OracleServicer_to_server(self._servicer, self._server)
 
     def serve(self) -> None:
@@ -176,7 +177,6 @@ class Chief:
             TrainingError: Every trial failed.
         """
         self._server.start()
-        told = 0
         began, before = time.monotonic(), self.oracle.seconds
         while not (self.oracle.exhausted or self.oracle.stopped):
             time.sleep(_TICK)
@@ -184,12 +184,12 @@ class Chief:
                 raise self._servicer.fault
             for worker in self.oracle.expire():
                 print(f"no sign of life from {worker}: its trial goes to another", flush=True)
-            told = self._tell_ended(told)
+            self._tell_ended()
             used = before + time.monotonic() - began
             if self.budget and used + self._finishing_seconds() > self.budget:
                 self.oracle.stopped = True
             self._stop_if_all_fail()
-        self._tell_ended(told)
+        self._tell_ended()
         self._say_farewell()
         if not self.oracle.finished:
             raise self._nothing()
@@ -212,12 +212,14 @@ class Chief:
         self._server.stop(None)
         self._run.__exit__()
 
-    def _tell_ended(self, told: int) -> int:
-        """Print a line for every trial that ended since."""
-        for trial in [t for t in read_search(self.folder).trials if t.status != RUNNING][told:]:
-            print(line_of(trial), flush=True)
-            told += 1
-        return told
+    def _tell_ended(self) -> None:
+        """Print a line for every trial that ended since the last call."""
+        if len(self._told) == len(self.oracle.end_order):
+            return
+        for trial in read_search(self.folder).trials:
+            if trial.status != RUNNING and trial.id not in self._told:
+                print(line_of(trial), flush=True)
+                self._told.add(trial.id)
 
     def _finishing_seconds(self) -> float:
         """Return about how long the best trial so far will take to its end and its report."""

@@ -128,6 +128,13 @@ def best(arguments: Sequence[str]) -> None:
     print(json.dumps(best_config(_search(options, "best")), indent=2))
 
 
+def jobs(arguments: Sequence[str]) -> None:
+    """Write job files for Slurm or Kubernetes."""
+    from tuning.jobs.command import jobs as write
+
+    write(arguments)
+
+
 def _search(options: FolderOptions, command: str) -> Search:
     from tuning.folder import read_search
 
@@ -160,4 +167,5 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "worker": worker,
     "report": report,
     "best": best,
+    "jobs": jobs,
 }
