@@ -59,6 +59,16 @@ class ReportOptions(FolderOptions):
     """Trackers to hand the trials to; each is told of a trial once."""
 
 
+@dataclass(frozen=True)
+class ConfirmOptions(FolderOptions):
+    """Train start and best of a search with several seeds, and compare them on the test part."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the trainings."""
+    threads: int = 0
+    """Cores to use; 0: all of the machine."""
+
+
 def run(arguments: Sequence[str]) -> None:
     """Search with workers on this machine."""
     from tuning.search import search
@@ -128,6 +138,15 @@ def best(arguments: Sequence[str]) -> None:
     print(json.dumps(best_config(_search(options, "best")), indent=2))
 
 
+def confirm(arguments: Sequence[str]) -> None:
+    """Say what the best configuration gains on the test part, over several seeds."""
+    options = parse(ConfirmOptions, arguments, ConfirmOptions(), "python -m tuning confirm")
+    from tuning.confirm import confirm as compare
+
+    _search(options, "confirm")
+    print(compare(Path(options.folder), options.seeds, options.threads, print))
+
+
 def jobs(arguments: Sequence[str]) -> None:
     """Write job files for Slurm or Kubernetes."""
     from tuning.jobs.command import jobs as write
@@ -167,5 +186,6 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "worker": worker,
     "report": report,
     "best": best,
+    "confirm": confirm,
     "jobs": jobs,
 }

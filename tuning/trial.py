@@ -212,20 +212,25 @@ def _take_over(run: Path, ours: Path) -> None:
         replace(ours / name, (run / name).read_bytes())
 
 
-def finish_best(search: Path, trial: str, threads: int) -> int:
-    """Train the best trial to its end by the recipe's own command, and score it on its test part.
+def train_to_end(recipe: str, config: Mapping[str, Any], run: Path, threads: int) -> int:
+    """Train a configuration by the recipe's own command, and score it on its test part.
 
     The whole of a fresh process; returns its exit code.
     """
     from recipes.__main__ import main
 
     use_cores(threads)
-    best = search / BEST
+    file = run.with_name(f"{run.name}.json")
+    replace(file, _json(config))
+    return main([recipe, "train", "--config", str(file), "--run-dir", str(run)])
+
+
+def finish_best(search: Path, trial: str, threads: int) -> int:
+    """Train the best trial to its end, from where it stands; the whole of a fresh process."""
+    best, config = search / BEST, read_trial_config(search, trial)
+    assert config is not None, "a trial with a score has trained"
     _take_over(trial_folder(search, trial), best)
-    file = search / "best.json"
-    replace(file, _json(read_trial_config(search, trial)))
-    recipe = Settings.read(search).recipe
-    return main([recipe, "train", "--config", str(file), "--run-dir", str(best)])
+    return train_to_end(Settings.read(search).recipe, config, best, threads)
 
 
 def use_cores(count: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes.report.page import Card, Page, Picture, Score, Section, Table, named
+from tuning.confirmation import Confirmation, read_confirmation, spelled
 from tuning.report import figures
 from tuning.report.importance import Importance, parameter_importance
 from tuning.report.parallel import parallel_coordinates
@@ -231,6 +232,8 @@ def _prices(search: Search) -> list[Picture]:
 
 def _sections(search: Search, folder: Path, found: Importance) -> list[Section]:
     sections = []
+    if confirmed := read_confirmation(folder):
+        sections.append(_confirmed(confirmed))
     if search.best:
         place = shlex.quote(str(folder))
         sections.append(
@@ -238,6 +241,7 @@ def _sections(search: Search, folder: Path, found: Importance) -> list[Section]:
                 "Train the best again",
                 "The best of many scores on the validation part flatters itself: compare the test "
                 "scores of both configurations, over several seeds.",
+                f"python -m tuning confirm {place} --seeds 0 1 2\n"
                 f"python -m tuning best {place} > best.json\n"
                 f"python -m recipes {search.recipe} train --config best.json "
                 f"--run-dir runs/{search.recipe}-best",
@@ -255,6 +259,22 @@ def _sections(search: Search, folder: Path, found: Importance) -> list[Section]:
         facts = json.loads(environment.read_text(encoding="utf-8"))
         sections.append(Section("Environment", facts=named(facts)))
     return sections
+
+
+def _confirmed(found: Confirmation) -> Section:
+    """Return what the best gains on the test part."""
+    rows = [("best", spelled(found.best), _spelled(found.best))]
+    rows.append(("base", spelled(found.start), _spelled(found.start)))
+    rows += [(name, f"{score:.4f}", "") for name, score in found.baselines.items()]
+    seeds = ", ".join(map(str, found.seeds))
+    columns = ("configuration", f"test {found.metric}", f"of seeds {seeds}")
+    verdict = "better" if found.gain > 0 else "no better"
+    return Section(
+        "On the test part",
+        f"Trained anew with {len(found.seeds)} seeds, the best configuration is {verdict} than the "
+        f"base by {abs(found.gain):.4f}.",
+        table=Table("On the test part", columns, rows),
+    )
 
 
 def _trial_table(search: Search) -> Table:
