@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tuning.folder import BEST, ORACLE, curve_of, read_search
+from tuning.folder import ORACLE, best_folder, curve_of, read_search
 from tuning.trials import FAILED, REFUSED, RUNNING, Search, Trial
 
 ROWS = 12
@@ -65,8 +65,9 @@ class Board:
         self._shown = now
         if (self._folder / ORACLE).exists():
             search = read_search(self._folder)
-            best = self._folder / BEST
-            finishing = curve_of(best, search.objective.metric) if best.is_dir() else None
+            best = best_folder(self._folder, search.best.id) if search.best else None
+            under_way = best is not None and best.is_dir()
+            finishing = curve_of(best, search.objective.metric) if best and under_way else None
             self._live.update(picture(search, self._trials, finishing), refresh=True)
 
 

@@ -20,7 +20,7 @@ from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
 from recipes.run import Run, refuse_other
-from tuning.folder import BEST, LOG, read_oracle, read_search
+from tuning.folder import LOG, best_folder, read_oracle, read_search
 from tuning.options import FEWEST, SearchOptions, Settings, seconds
 from tuning.oracles import Durable, oracle
 from tuning.processes import Fresh, last_line
@@ -202,8 +202,9 @@ class Chief:
         """
         best = read_search(self.folder).best
         assert best is not None, "serve() has raised if there is none"
-        log = self.folder / BEST / LOG
-        print(f"best: trial {best.id}, trained to its end in {self.folder / BEST}", flush=True)
+        run = best_folder(self.folder, best.id)
+        log = run / LOG
+        print(f"best: trial {best.id}, trained to its end in {run}", flush=True)
         cores = self.options.threads or os.cpu_count() or 1
         _must_succeed(Fresh(finish_best, self.folder, best.id, cores, log=log, warm=False), log)
 

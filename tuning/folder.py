@@ -4,7 +4,7 @@ config.json     what was asked for                  environment.json   versions,
 oracle.json     every trial and the algorithm's state, replaced as a whole
 trials/ID/      the run folder of a trial, its outcome.json and log.txt
 workers/ID/     log.txt, and beat, whose time is the worker's last sign of life
-best/           the best configuration, trained to its end by the recipe
+best/ID/        the best trial, trained to its end by the recipe: a run folder
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ ORACLE = "oracle.json"
 OUTCOME = "outcome.json"
 LOG = "log.txt"
 BEAT = "beat"
-BEST = "best"
 
 EXACT_DIGITS = 6
 """Significant digits of a number that survive the protocol's single precision."""
@@ -33,6 +32,14 @@ EXACT_DIGITS = 6
 def trial_folder(search: Path, trial: str) -> Path:
     """Return the run folder of a trial."""
     return search / "trials" / trial
+
+
+def best_folder(search: Path, trial: str) -> Path:
+    """Return the run folder of the best trial's training to its end.
+
+    A search that goes on may find another one, which then has a folder of its own.
+    """
+    return search / "best" / trial
 
 
 def worker_folder(search: Path, worker: str) -> Path:

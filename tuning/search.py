@@ -17,7 +17,7 @@ from typing import Any
 from recipes.commands import METRICS
 from recipes.run import refuse_other
 from tuning.board import Board
-from tuning.folder import BEAT, BEST, LOG, read_search, worker_folder
+from tuning.folder import BEAT, LOG, best_folder, read_search, worker_folder
 from tuning.options import LocalOptions, Settings, seconds
 from tuning.processes import WORKERS, Child, last_line
 from tuning.trials import Search
@@ -185,8 +185,9 @@ def _print_result(search: Search, folder: Path) -> None:
     for name, value in best.parameters.items():
         if value != search.base.get(name, value):
             print(f"  {name} {value} instead of {search.base[name]}")
-    results = json.loads((folder / BEST / METRICS).read_text(encoding="utf-8"))
+    run = best_folder(folder, best.id)
+    results = json.loads((run / METRICS).read_text(encoding="utf-8"))
     print(f"test {metric}: {results['test'][metric]:.4f}")
     for name, scores in results["baselines"].items():
         print(f"  {name}: {scores[metric]:.4f}")
-    print(f"search folder: {folder}; its best model: {folder / BEST}")
+    print(f"search folder: {folder}; its best model: {run}")

@@ -20,7 +20,13 @@ from recipes import config as configuration
 from recipes.headline import Headline
 from recipes.run import CHECKPOINT, HISTORY, Run
 from serving.files import replace
-from tuning.folder import BEST, OUTCOME, read_outcome, read_trial_config, trial_folder
+from tuning.folder import (
+    OUTCOME,
+    best_folder,
+    read_outcome,
+    read_trial_config,
+    trial_folder,
+)
 from tuning.options import Settings
 from tuning.spaces import OF_ALGORITHM, load_space
 from tuning.spaces import configuration as trial_configuration
@@ -227,7 +233,7 @@ def train_to_end(recipe: str, config: Mapping[str, Any], run: Path, threads: int
 
 def finish_best(search: Path, trial: str, threads: int) -> int:
     """Train the best trial to its end, from where it stands; the whole of a fresh process."""
-    best, config = search / BEST, read_trial_config(search, trial)
+    best, config = best_folder(search, trial), read_trial_config(search, trial)
     assert config is not None, "a trial with a score has trained"
     _take_over(trial_folder(search, trial), best)
     return train_to_end(Settings.read(search).recipe, config, best, threads)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tuning.folder import BEST, ORACLE, read_search
+from tuning.folder import ORACLE, best_folder, read_search
 from tuning.processes import FOLLOWS
 
 TINY = ["sentiment", "--preset", "tiny", "--epochs", "3", "--max-length", "16"]
@@ -75,10 +75,12 @@ class TestFinishedSearch:
     ) -> None:
         folder, printed = finished
         search = read_search(folder, whole=True)
-        results = json.loads((folder / BEST / "metrics.json").read_text())
-        assert search.best and f"best validated accuracy: {search.best.score:.4f}" in printed
+        assert search.best
+        best = best_folder(folder, search.best.id)
+        results = json.loads((best / "metrics.json").read_text())
+        assert f"best validated accuracy: {search.best.score:.4f}" in printed
         assert f"test accuracy: {results['test']['accuracy']:.4f}" in printed
-        config = json.loads((folder / BEST / "config.json").read_text())
+        config = json.loads((best / "config.json").read_text())
         assert config == {"recipe": "sentiment", **(search.best.config or {})}
 
     def test_no_trial_looked_at_the_test_part(self, finished: tuple[Path, str]) -> None:
@@ -284,7 +286,11 @@ def test_chaos(algorithm: str, tmp_path: Path) -> None:
         assert ours.curve == pytest.approx(theirs.curve, abs=1e-6)
     state = json.loads((folder / ORACLE).read_text())["state"]
     assert sorted(state["end_order"]) == sorted({*state["end_order"]})
-    results = [json.loads((f / BEST / "metrics.json").read_text()) for f in (folder, left_alone)]
+    assert killed.best and whole.best
+    results = [
+        json.loads((best_folder(f, killed.best.id) / "metrics.json").read_text())
+        for f in (folder, left_alone)
+    ]
     assert results[0]["test"]["accuracy"] == pytest.approx(results[1]["test"]["accuracy"])
 
 
