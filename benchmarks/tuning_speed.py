@@ -22,7 +22,7 @@ TRIALS, QUICK_TRIALS = 12, 2
 TURNS, QUICK_TURNS = 2, 1
 """In how many parts the trials of a search are run."""
 
-PARTS = ("chief", "oracles", "processes", "search", "trial", "worker")
+PARTS = ("chief", "durable", "oracles", "processes", "search", "trial", "worker")
 """Modules of `tuning` that run a search."""
 
 MOST_OVERHEAD = 3.0

@@ -20,9 +20,10 @@ from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
 from recipes.run import Run, refuse_other
+from tuning.durable import Durable
 from tuning.folder import LOG, best_folder, read_oracle, read_search
 from tuning.options import FEWEST, SearchOptions, Settings, seconds
-from tuning.oracles import Durable, oracle
+from tuning.oracles import oracle
 from tuning.processes import Fresh, last_line
 from tuning.spaces import configuration, discover, load_space
 from tuning.trial import finish_best, use_cores

@@ -10,8 +10,9 @@ from typing import Any
 from recipes.headline import Headline
 from recipes.run import Run
 from recipes.sentiment import PRESETS
+from tuning.durable import Durable
 from tuning.folder import OUTCOME, trial_folder
-from tuning.oracles import Durable, oracle
+from tuning.oracles import oracle
 from tuning.spaces import discover
 
 ACCURACY = Headline("accuracy")

@@ -10,8 +10,9 @@ import pytest
 from recipes.headline import Headline
 from recipes.run import CHECKPOINT
 from tests.tuning.searches import close, open_oracle, score, work_off, write_outcome
+from tuning.durable import Durable
 from tuning.folder import ORACLE, trial_folder
-from tuning.oracles import ORACLES, Durable
+from tuning.oracles import ORACLES
 from zoo.errors import ConfigError
 
 
