@@ -74,5 +74,6 @@ def _read(job: type[Job], platform: str, words: Sequence[str]) -> JobOptions[Any
         own, passed = own[:end], tuple(own[end + 1 :])
     # What may be passed on depends on the kind, and is checked with the first of all values.
     kind: Kind = "training" if configuration.value_of("--kind", own) == "training" else "search"
-    default = JobOptions(job(recipe=recipe, words=passed, kind=kind))
+    folder = Path("runs", f"{recipe}-{kind}")
+    default = JobOptions(job(recipe=recipe, words=passed, kind=kind, run_dir=folder))
     return configuration.parse(JobOptions[job], own, default, f"{program} {recipe}")  # type: ignore[valid-type]
