@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench-sentiment bench-speech bench-forecasting bench-listening bench-recurrent results check-results clean
+.PHONY: help setup demo test test-slow lint bench-sentiment bench-speech bench-forecasting bench-listening bench-recurrent bench-tuning results check-results clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -57,10 +57,16 @@ bench-recurrent: setup  ## recurrent layers beside Keras, PyTorch and ONNX Runti
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	$(BIN)/python -m benchmarks.recurrent --json benchmarks/results/speed/recurrent.json $(ARGS)
 
+bench-tuning: setup  ## trials per hour with one worker and with two
+	$(BIN)/python -m benchmarks.tuning_speed --json benchmarks/results/speed/tuning.json
+
 results: setup   ## write the README's result table from benchmarks/results/
 	$(BIN)/python -m benchmarks.results
 
-check-results: setup  ## check that records and README agree with the code
+check-bench-tuning: setup  ## trials per hour with one worker and with two
+	$(BIN)/python -m benchmarks.tuning_speed --json benchmarks/results/speed/tuning.json
+
+results: setup  ## check that records and README agree with the code
 	$(BIN)/python -m benchmarks.results --check
 
 clean:           ## remove .venv and caches, not runs/

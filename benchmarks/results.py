@@ -216,11 +216,24 @@ def scale_table(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def tuning_table(record: dict[str, Any]) -> str:
+    """Return the Markdown table of trials per hour: a row per crew of workers."""
+    lines = ["| Sentiment, the same trials | Trials per hour | Seconds per trial | Beside it |"]
+    lines.append("|---|---|---|---|")
+    for name, row in record["crews"].items():
+        lines.append(
+            f"| {name} | {row['trials_per_hour']:.0f} | {row['trial_seconds']:.0f} "
+            f"| {row['overhead_seconds']:.2f} |"
+        )
+    return "\n".join([*lines, "", f"{record['environment']['processor']}."]) + "\n"
+
+
 SPEED_TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "recurrent": recurrent_table,
     "speech": speech_table,
     "forecasting": forecasting_table,
     "forecasting-scale": scale_table,
+    "tuning": tuning_table,
 }
 
 

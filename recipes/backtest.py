@@ -162,6 +162,24 @@ def shown(
     return Forecasts(pasts, rows, came.truth, came.scale, *said, levels)
 
 
+def counted(features: dict[str, Any], future: Any, weights: Any, past: bool = False) -> Any:
+    """Return how many steps of a batch have a known outcome: what `ForecastLoss` divides by.
+
+    Args:
+        features, future, weights: As of `ForecastLoss`.
+        past: Count the observed steps of the window behind its first as well, as `LikelihoodLoss`.
+    """
+    scale = features["scale"]
+    if len(future.shape) == 3:
+        future = tf.reshape(tf.transpose(future, (0, 2, 1)), (-1, scale.shape[1]))
+    known = tf.cast(tf.math.is_finite(future) & (scale > 0), tf.float32)
+    per_row = tf.reduce_sum(known, axis=1)
+    if past:
+        per_row += tf.reduce_sum(features["features"][:, 1:, 1], axis=1)
+    rows = tf.shape(scale)[0] // tf.shape(weights)[0]
+    return tf.reduce_sum(per_row * tf.repeat(weights, rows))
+
+
 def corrections(model: Any, batches: preprocessing.WindowBatches) -> tuple[Any, ...]:
     """Return how far truth and quantiles are from the point forecast, in units of the spread.
 

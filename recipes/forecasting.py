@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -279,6 +280,7 @@ def train(config: Config, data: series.SeriesSplit, pipeline: Pipeline, run: Run
         _optimizer(config, steps=len(batches.epoch(0))),
         config.epochs,
         run,
+        counts=partial(backtest.counted, past=config.loss == "likelihood"),
     ).fit()
     truth, quantiles = backtest.corrections(pipeline.model, held_out)
     weights = backtest.recency(part, len(truth))

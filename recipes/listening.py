@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.training import scorer
-from zoo import decoding, preprocessing
+from zoo import decoding, layers, preprocessing
 from zoo.datasets import speech
 from zoo.pipeline import Pipeline, Prepare
 from zoo.sound import encode_wav
@@ -20,6 +20,9 @@ AT_ONCE = 32
 
 USUAL = 500
 """Recordings that say what is usual."""
+
+SILENT = 1e-6
+"""Characters per recording where all of a batch are silent, so that a loss can divide by it."""
 
 
 class Listener:
@@ -67,6 +70,22 @@ class Listener:
         return decoding.fit_weights(
             finish, self.logits(), lambda parts: error(self.truth, self.texts(parts))
         )
+
+
+def characters_per_row(targets: dict[str, Any], weights: Any) -> Any:
+    """Return how many characters the recordings of a batch have on average.
+
+    Args:
+        targets: `label_lengths: int32[batch]` and others.
+        weights: `float32[batch]`, 0 for rows that do not count.
+    """
+    lengths = tf.cast(targets["label_lengths"], tf.float32)
+    return tf.maximum(layers.masked_mean(lengths, weights), SILENT)
+
+
+def characters(features: Any, targets: dict[str, Any], weights: Any) -> Any:
+    """Return how many characters a batch has: what nats per character divide by."""
+    return characters_per_row(targets, weights) * tf.reduce_sum(weights)
 
 
 def features(encoder: Prepare, examples: speech.SpeechExamples) -> list[np.ndarray]:

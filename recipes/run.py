@@ -17,10 +17,16 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from zoo.environment import environment
 from zoo.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from recipes.training import OneDevice
+
+CHECKPOINT = "checkpoint.npz"
+HISTORY = "history.json"
 
 PACKAGES = ("tensorflow", "tensorflow-text", "keras", "numpy", "protobuf", "sentencepiece")
 
@@ -32,6 +38,7 @@ class Run:
         folder: Created if it does not exist.
         recipe: Name of the recipe.
         config: The resolved configuration as JSON values.
+        devices: What the training runs on; one device by default.
 
     Raises:
         ConfigError: The folder belongs to another recipe or configuration, or another
@@ -39,8 +46,14 @@ class Run:
         DataError: The folder cannot be created.
     """
 
-    def __init__(self, folder: Path, recipe: str, config: Mapping[str, Any]) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        recipe: str,
+        config: Mapping[str, Any],
+        devices: OneDevice | None = None,
+    ) -> None:
+        self.folder, self.devices = folder, devices
         refuse_other(folder, recipe, config)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -63,6 +76,11 @@ class Run:
     def path(self, name: str) -> Path:
         """Return the path of one of the folder's files."""
         return self.folder / name
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file of this folder, nothing if there is none."""
+        file = self.path(name)
+        return file.read_bytes() if file.is_file() else b""
 
     def read_json(self, name: str) -> Any:
         """Return the content of a JSON file of this folder."""

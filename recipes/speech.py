@@ -230,7 +230,8 @@ def build(config: Config, data: speech.SpeechSplit) -> Pipeline:
 
 def train(config: Config, data: speech.SpeechSplit, pipeline: Pipeline, run: Run) -> dict[str, Any]:
     """Train `pipeline` in place, then choose how its answers are searched for."""
-    from recipes.listening import Listener, features  # here, not above: they load TensorFlow
+    # Here, not above: they load TensorFlow.
+    from recipes.listening import Listener, characters, features
     from recipes.training import Trainer
 
     greedy: Any = pipeline.finish
@@ -250,6 +251,7 @@ def train(config: Config, data: speech.SpeechSplit, pipeline: Pipeline, run: Run
         _optimizer(config, steps=len(batches.epoch(0))),
         config.epochs,
         run,
+        counts=characters,
     ).fit()
     finish = pipeline.finish = _transcriber(config, data, pipeline, config.search)
     return {
@@ -379,14 +381,13 @@ def _optimizer(config: Config, steps: int) -> Any:
 
 def _loss(model: Any, features: Any, targets: Any, weights: Any) -> Any:
     """Return nats per character."""
-    from keras import ops
+    from recipes.listening import characters_per_row
 
-    lengths, characters = targets["frames"], targets["label_lengths"]
+    lengths = targets["frames"]
     logits = model({"features": features, "lengths": lengths}, training=True)
     steps = (lengths + model.reduction - 1) // model.reduction
-    losses = layers.ctc_loss(targets["labels"], logits, characters, steps)
-    per_row = layers.masked_mean(ops.cast(characters, "float32"), weights)
-    return layers.masked_mean(losses, weights) / per_row
+    losses = layers.ctc_loss(targets["labels"], logits, targets["label_lengths"], steps)
+    return layers.masked_mean(losses, weights) / characters_per_row(targets, weights)
 
 
 if __name__ == "__main__":

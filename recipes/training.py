@@ -4,14 +4,18 @@ A checkpoint holds all that the next step depends on: weights, the optimizer's s
 states of every dropout, epoch and step, and the best weights so far. The order of the
 data is a pure function of seed and epoch. So a run that is killed and started again ends
 with the weights of one that never stopped. (`.keras` files lack the dropout states.)
+
+The loop does not know what its steps run on: its run says so, which is one device unless
+`recipes.distribution` has spread it over several.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +25,9 @@ import tensorflow as tf
 
 from recipes.headline import Headline
 from recipes.progress import Progress
-from recipes.run import Run
+from recipes.run import CHECKPOINT, HISTORY, Run
 from zoo.errors import TrainingError
 from zoo.preprocessing.batching import Batch, BucketedBatches
-
-CHECKPOINT = "checkpoint.npz"
-HISTORY = "history.json"
 
 
 @dataclass
@@ -50,6 +51,59 @@ class State:
     best_epoch: int = -1
 
 
+def row_weights(features: Any, targets: Any, weights: Any) -> Any:
+    """Return the sum of the rows' weights: what a mean over rows divides by."""
+    return tf.reduce_sum(weights)
+
+
+class OneDevice:
+    """What the steps of a training run on: one device of this process.
+
+    Attributes:
+        is_chief: Whether this process is the one that writes the run folder.
+    """
+
+    is_chief = True
+
+    def parts(self, batch: Batch) -> Sequence[Batch]:
+        """Return what of a batch each device of this process takes."""
+        return [batch]
+
+    def step(
+        self,
+        model: keras.Model,
+        loss: Callable[..., Any],
+        counts: Callable[..., Any],
+        optimizer: keras.optimizers.Optimizer,
+    ) -> Callable[[Sequence[Any]], Any]:
+        """Return a training step: takes features, targets and weights by part, gives the loss."""
+
+        # One graph for all lengths: without this each padded length is traced anew.
+        @tf.function(reduce_retracing=True)
+        def step(features: Any, targets: Any, weights: Any) -> Any:
+            with tf.GradientTape() as tape:
+                value = loss(model, features, targets, weights)
+            gradients = tape.gradient(value, model.trainable_variables)
+            optimizer.apply(gradients, model.trainable_variables)
+            return value
+
+        return lambda parts: step(*parts[0])
+
+    def begin(self, model: keras.Model) -> None:
+        """Make ready for the first step of this process, with all variables restored."""
+
+    def from_chief(self, content: bytes) -> bytes:
+        """Return what the chief passed."""
+        return content
+
+    def agreed(self, numbers: Sequence[float]) -> Sequence[float]:
+        """Return the numbers that the chief passed, of which all pass equally many."""
+        return numbers
+
+    def end(self) -> None:
+        """Let other processes go, behind the last step."""
+
+
 class Trainer:
     """Trains a model and keeps the weights of its best epoch.
 
@@ -62,8 +116,10 @@ class Trainer:
         monitor: The metric of `validate` that decides which epoch is best.
         optimizer: A Keras optimizer.
         epochs: Passes over the training rows.
-        run: Where checkpoints and logs go.
+        run: Where checkpoints and logs go, and what devices the steps run on.
         checkpoint_seconds: Time between checkpoints within an epoch.
+        counts: `(features, targets, weights) -> scalar`, what `loss` divides by: parts of a
+            batch are added up as loss times count, and divided by the sum of the counts.
     """
 
     def __init__(
@@ -78,15 +134,17 @@ class Trainer:
         epochs: int,
         run: Run,
         checkpoint_seconds: float = 60.0,
+        counts: Callable[..., Any] = row_weights,
     ) -> None:
         self.model, self.batches, self.targets = model, batches, targets
         self.validate, self.monitor = validate, monitor
         self.optimizer, self.epochs, self.run = optimizer, epochs, run
         self.checkpoint_seconds = checkpoint_seconds
+        self.devices = run.devices or OneDevice()
         self.state = State()
         optimizer.build(model.trainable_variables)
         self._best = [np.asarray(value) for value in model.weights]
-        self._step = _train_step(model, loss, optimizer)
+        self._step = self.devices.step(model, loss, counts, optimizer)
 
     def fit(self) -> State:
         """Train to the end, or until the run has seen enough, and load the best weights.
@@ -95,13 +153,22 @@ class Trainer:
             TrainingError: The loss is not finite.
         """
         self.restore()
-        logs = tf.summary.create_file_writer(str(self.run.path("logs")))
-        with logs.as_default(), Progress(self.epochs) as progress:
-            while self.state.epoch < self.epochs and self.run.goes_on(self.state.history):
+        self.devices.begin(self.model)
+        with self._logs().as_default(), Progress(self.epochs) as progress:
+            while self.state.epoch < self.epochs and self._goes_on():
                 self._epoch(progress)
         for variable, value in zip(self.model.weights, self._best, strict=True):
             variable.assign(value)
+        self.devices.end()
         return self.state
+
+    def _logs(self) -> Any:
+        if self.devices.is_chief:
+            return tf.summary.create_file_writer(str(self.run.path("logs")))
+        return tf.summary.create_noop_writer()
+
+    def _goes_on(self) -> bool:
+        return bool(self.devices.agreed([self.run.goes_on(self.state.history)])[0])
 
     def _epoch(self, progress: Progress) -> None:
         state = self.state
@@ -110,7 +177,7 @@ class Trainer:
         saved = mark = time.monotonic()
         while state.step < len(plan):
             batch = plan[state.step]
-            loss = float(self._step(*self._arrays(batch)))
+            loss = float(self._step([*map(self._arrays, self.devices.parts(batch))]))
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at epoch {state.epoch + 1}, step {state.step + 1}: "
@@ -133,7 +200,10 @@ class Trainer:
     def _finish_epoch(self, steps: int) -> None:
         """Validate, keep the weights if they are the best, and write everything down."""
         state = self.state
-        row = {"epoch": state.epoch + 1, "loss": state.loss_sum / steps, **self.validate()}
+        scores = self.validate()
+        # All judge by the same numbers, whatever the last digits of their own.
+        scores = dict(zip(scores, self.devices.agreed([*scores.values()]), strict=True))
+        row = {"epoch": state.epoch + 1, "loss": state.loss_sum / steps, **scores}
         if self._is_best(row):
             state.best_epoch = state.epoch
             self._best = [np.asarray(value) for value in self.model.weights]
@@ -167,10 +237,10 @@ class Trainer:
 
     def restore(self) -> None:
         """Go on from the checkpoint, if there is one."""
-        file = self.run.path(CHECKPOINT)
-        if not file.is_file():
+        content = self.devices.from_chief(self.run.read(CHECKPOINT))
+        if not content:
             return
-        with np.load(file) as arrays:
+        with np.load(io.BytesIO(content)) as arrays:
             for index, variable in enumerate(self._variables()):
                 variable.assign(arrays[f"now_{index}"])
             self._best = [arrays[f"best_{index}"] for index in range(len(self._best))]
@@ -186,18 +256,3 @@ def scorer(model: keras.Model, *names: str) -> Callable[..., Any]:
 
     # One graph for all shapes.
     return tf.function(score, input_signature=[specs[name] for name in names])
-
-
-def _train_step(
-    model: keras.Model, loss: Callable[..., Any], optimizer: keras.optimizers.Optimizer
-) -> Callable[..., Any]:
-    # One graph for all lengths: without this each padded length is traced anew.
-    @tf.function(reduce_retracing=True)
-    def step(features: Any, targets: Any, weights: Any) -> Any:
-        with tf.GradientTape() as tape:
-            value = loss(model, features, targets, weights)
-        gradients = tape.gradient(value, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
-        return value
-
-    return step

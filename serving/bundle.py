@@ -19,7 +19,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from serving import bench
+from serving import bench, files
 from serving.containers import BASE_IMAGE, REST_PORT, Contents, measurement, render
 from serving.containers.measurement import Goal
 from serving.parity import Probes, latest_version
@@ -30,7 +30,6 @@ from zoo.errors import DataError, UnknownNameError
 MANIFEST, MEASUREMENTS = "bundle.json", "measurements.json"
 _FORMAT = "seqzoo-bundle"
 _NAME = re.compile("[A-Za-z0-9_-]+")
-_FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
 
 @dataclass(frozen=True)
@@ -72,19 +71,19 @@ def bundle(plan: Plan, tell: Callable[[str], None]) -> Contents:
     versions = _versions(plan)
     *_, probes = (Probes.read(folder) for folder in versions.values())
     out = plan.out.resolve()
-    aside = out.parent / f".{out.name}.{os.getpid()}"
-    models = aside / "models" / _name(versions)
     try:
-        for number, folder in versions.items():
-            shutil.copytree(folder, models / str(number), copy_function=shutil.copyfile)
-        contents = _contents(plan, models, probes, tell)
-        _write(aside, {**render(contents), **_requests(contents, probes), **_records(contents)})
-        require_replaceable(out, plan.force)  # measuring took minutes
-        _publish(aside, out)
+        with files.aside(out) as folder:
+            models = folder / "models" / _name(versions)
+            for number, version in versions.items():
+                shutil.copytree(version, models / str(number), copy_function=shutil.copyfile)
+            contents = _contents(plan, models, probes, tell)
+            texts = {**render(contents), **_requests(contents, probes), **_records(contents)}
+            # The server's user has to read all of it.
+            files.write_tree(folder, texts)
+            require_replaceable(out, plan.force)  # measuring took minutes
+            _publish(folder, out)
     except OSError as error:
         raise DataError(f"cannot write '{out}': {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return contents
 
 
@@ -195,16 +194,6 @@ def _records(contents: Contents) -> dict[str, str]:
     if contents.report:
         records[MEASUREMENTS] = contents.report
     return {name: json.dumps(record, indent=1) + "\n" for name, record in records.items()}
-
-
-def _write(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write the files, and let everybody read all of the folder, as the server's user has to."""
-    for path, text in texts.items():
-        file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    for entry in (folder, *folder.rglob("*")):
-        entry.chmod(_FOLDER_MODE if entry.is_dir() else _FILE_MODE)
 
 
 def _files(folder: Path) -> list[Path]:

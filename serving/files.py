@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole or not at all."""
+"""Files and folders that are there as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+_FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
 
 def replace(file: Path, content: bytes) -> None:
@@ -31,3 +34,31 @@ def replace(file: Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             aside.unlink()
+
+
+@contextlib.contextmanager
+def aside(out: Path) -> Iterator[Path]:
+    """Give the path of a folder beside `out`, to be filled and then renamed to it.
+
+    Whatever is at that path when the block ends is removed.
+    """
+    out = out.resolve()
+    folder = out.parent / f".{out.name}.{os.getpid()}"
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_tree(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write texts into a folder by their paths, and let everybody read all that is in it.
+
+    Raises:
+        OSError: The disk does not allow it.
+    """
+    for path, text in texts.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    for entry in (folder, *folder.rglob("*")):
+        entry.chmod(_FOLDER_MODE if entry.is_dir() else _FILE_MODE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,18 +18,20 @@ class Trial:
     """One configuration that was tried.
 
     Attributes:
-        id: Four digits, in the order in which trials began.
+        id: A number, in the order in which trials began.
         status: One of those above.
         parameters: Values by field of the recipe's `Config`, those that were searched over.
         score: The best value of the objective on the validation part; None without one.
         curve: The objective after each epoch, as far as it was trained.
         worker: Who ran it.
         began: Seconds since 1970.
-        seconds: Of loading, building and training, over all attempts.
+        seconds: Of loading, building and training, of the attempt that ended.
         overhead_seconds: From being handed out to being recorded, beyond `seconds`.
         size: Number of weights of the model.
         latency_ms: Median answer of the exported model, one row at a time, by the embedded server.
         reason: Why it failed or was refused.
+        config: The whole configuration as JSON values, for a space may set more fields than it
+            has parameters; None = the base's with the parameters.
     """
 
     id: str
@@ -43,6 +46,7 @@ class Trial:
     size: int | None = None
     latency_ms: float | None = None
     reason: str = ""
+    config: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,12 @@ class Search:
 
     @property
     def completed(self) -> list[Trial]:
-        """Trials with a score, the best first; of equal ones the earlier."""
-        scored = [each for each in self.trials if each.status == COMPLETED]
+        """Trials with a score that is a number, the best first; of equal ones the earlier."""
+        ended = [each for each in self.trials if each.status == COMPLETED]
+        scored = [(each.score, each) for each in ended if each.score is not None]
+        finite = [(score, each) for score, each in scored if math.isfinite(score)]
         sign = 1 if self.objective.lower_is_better else -1
-        return sorted(scored, key=lambda each: sign * (each.score or 0.0))
+        return [each for _, each in sorted(finite, key=lambda pair: sign * pair[0])]
 
     @property
     def best(self) -> Trial | None:

@@ -3,6 +3,7 @@
 `write_page` writes `index.html` and every figure as PNG into the run folder. The page
 stands alone: pictures and style are inside it, it loads nothing and runs no script. It
 knows no recipe; what is particular to one comes in as tables, pictures and sections.
+Something else than a training fills a `Page` of the same looks itself.
 
 Importing this package imports neither matplotlib nor jinja2, which cost a second.
 """

@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 
 from recipes.report import figures
-from recipes.report.page import (
-    Picture,
-    Score,
-    Section,
-    Summary,
-    Table,
-    confident_mistakes,
-    write_page,
-)
+from recipes.report.page import Picture, Score, Section, Table
+from recipes.report.summary import Summary, confident_mistakes, write_page
 from recipes.run import Run
 from zoo import metrics
 

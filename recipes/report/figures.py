@@ -9,23 +9,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from recipes.report.style import (
+    BLUE,
+    EMPTY,
+    INK,
+    LINE,
+    MUTED,
+    NARROW,
+    ORANGE,
+    WIDE,
+    short,
+    spelled,
+    styled_axes,
+    title,
+)
 from zoo.errors import DataError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# From Okabe and Ito's palette, which colour-blind readers can tell apart.
-BLUE, ORANGE = "#0072B2", "#D55E00"
-_INK, _MUTED, _LINE, _EMPTY = "#1d1f23", "#5c616b", "#dcdcd6", "#ececea"
-_NARROW, _WIDE = 5.4, 10.8  # inches: half and all of the page's width
-_DPI = 100
 _NUMBERED_CLASSES = 16  # with more classes a cell is too small for its numbers
-_LONGEST_LABEL = 22  # characters
-_SPELLINGS = {
-    "smape": "sMAPE",
-    **{name: name.upper() for name in ("cer", "mae", "mase", "mse", "wer")},
-}
 
 
 def learning_curves(
@@ -46,7 +50,7 @@ def learning_curves(
     panels = list(dict.fromkeys(name.removeprefix("validation_") for name in names))
     columns = 1 if len(panels) <= 2 else 2 if len(panels) == 4 else 3
     rows = math.ceil(len(panels) / columns)
-    figure, grid = _panels(rows, columns, (_NARROW if columns == 1 else _WIDE, 2.625 * rows))
+    figure, grid = styled_axes(rows, columns, (NARROW if columns == 1 else WIDE, 2.625 * rows))
     for axes, panel in zip(grid, panels, strict=False):
         parts = {"train": panel, "validation": f"validation_{panel}"}
         if panel != "loss" and parts["validation"] not in names:
@@ -77,10 +81,10 @@ def confusion_matrix(matrix: ArrayLike, labels: Sequence[str]) -> Figure:
     # A class without rows has no percentages, which is not the same as 0 %.
     shares = np.where(totals > 0, counts / np.maximum(totals, 1), np.nan)
     numbered = classes <= _NUMBERED_CLASSES
-    width = min(max(_NARROW, 2.2 + (0.52 if numbered else 0.21) * classes), _WIDE)
-    figure, (axes,) = _panels(1, 1, (width, width * (0.93 if numbered else 0.88)))
+    width = min(max(NARROW, 2.2 + (0.52 if numbered else 0.21) * classes), WIDE)
+    figure, (axes,) = styled_axes(1, 1, (width, width * (0.93 if numbered else 0.88)))
     _heat(figure, axes, shares, numbered)
-    _name_classes(axes, [_short(label) for label in labels])
+    _name_classes(axes, [short(label) for label in labels])
     if numbered:
         _write_numbers(axes, counts, shares)
     return figure
@@ -108,34 +112,13 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
     hits = np.bincount(member, weights=table.argmax(axis=1) == true, minlength=bins)
     sure = np.bincount(member, weights=confidence, minlength=bins)
     filled = np.flatnonzero(rows)
-    figure, (upper, lower) = _panels(2, 1, (_NARROW, 5.25), heights=(3, 1))
+    figure, (upper, lower) = styled_axes(2, 1, (NARROW, 5.25), heights=(3, 1))
     _calibration(upper, sure[filled] / rows[filled], hits[filled] / rows[filled], rows[filled])
     _histogram(lower, rows)
     for axes in (upper, lower):
         axes.set_xlim(filled[0] / bins - 0.015, 1.015)
     upper.tick_params(labelbottom=False)
     return figure
-
-
-def _panels(
-    rows: int, columns: int, size: tuple[float, float], heights: Sequence[float] | None = None
-) -> tuple[Figure, list[Axes]]:
-    """Return a figure with styled axes; pyplot, which keeps figures alive, is not involved."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(w_pad=0.12)
-    figure = Figure(figsize=size, dpi=_DPI, layout=layout, facecolor="white")
-    FigureCanvasAgg(figure)
-    grid = list(figure.subplots(rows, columns, squeeze=False, height_ratios=heights).flat)
-    for axes in grid:
-        axes.set_axisbelow(True)
-        axes.grid(color=_LINE, linewidth=0.7)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(_LINE)
-        axes.tick_params(color=_LINE, labelcolor=_MUTED, labelsize=9)
-    return figure, grid
 
 
 def _curves(
@@ -162,20 +145,18 @@ def _curves(
     if best_epoch in epochs:
         # The last curve is the validation's, wherever there is one.
         _mark_best(axes, best_epoch, values[epochs.index(best_epoch)], marker)
-    words = _short(panel.replace("_", " "))
-    words = _SPELLINGS.get(panel, words[:1].upper() + words[1:])
-    axes.set_title(words, loc="left", fontsize=10.5, color=_INK, weight="bold", parse_math=False)
-    axes.legend(fontsize=9, frameon=False, labelcolor=_INK)
+    title(axes, spelled(panel))
+    axes.legend(fontsize=9, frameon=False, labelcolor=INK)
     axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_xlabel("epoch", fontsize=9, color=_MUTED)
+    axes.set_xlabel("epoch", fontsize=9, color=MUTED)
 
 
 def _mark_best(axes: Axes, epoch: int, value: float, marker: str) -> None:
-    axes.axvline(epoch, color=_MUTED, linewidth=1, linestyle=(0, (2, 3)), zorder=1)
-    axes.plot([epoch], [value], marker=marker, markersize=9, color=_INK, markerfacecolor="none")
+    axes.axvline(epoch, color=MUTED, linewidth=1, linestyle=(0, (2, 3)), zorder=1)
+    axes.plot([epoch], [value], marker=marker, markersize=9, color=INK, markerfacecolor="none")
     number = f"{value:.4f}" if math.isfinite(value) else "not a number"
-    axes.set_title(f"epoch {epoch}: {number}", loc="right", fontsize=9, color=_MUTED)
+    axes.set_title(f"epoch {epoch}: {number}", loc="right", fontsize=9, color=MUTED)
 
 
 def _heat(figure: Figure, axes: Axes, shares: NDArray[np.float64], numbered: bool) -> None:
@@ -187,7 +168,7 @@ def _heat(figure: Figure, axes: Axes, shares: NDArray[np.float64], numbered: boo
     norm = Normalize(0, 1) if numbered else PowerNorm(1 / 3, 0, 1)
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    axes.set_facecolor(_EMPTY)
+    axes.set_facecolor(EMPTY)
     edges = np.arange(len(shares) + 1) - 0.5
     width = 2 if numbered else 0.5
     mesh = axes.pcolormesh(
@@ -200,14 +181,14 @@ def _heat(figure: Figure, axes: Axes, shares: NDArray[np.float64], numbered: boo
         bar = figure.colorbar(mesh, ax=axes, shrink=0.6, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
         bar.outline.set_visible(False)
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        bar.ax.tick_params(color=_LINE, labelcolor=_MUTED, labelsize=9)
-        bar.set_label("share of the true class, cube-root scale", color=_MUTED, fontsize=9)
+        bar.ax.tick_params(color=LINE, labelcolor=MUTED, labelsize=9)
+        bar.set_label("share of the true class, cube-root scale", color=MUTED, fontsize=9)
 
 
 def _name_classes(axes: Axes, labels: Sequence[str]) -> None:
     classes, longest = len(labels), max(map(len, labels))
     size = 10 if classes <= 6 else 9 if classes <= _NUMBERED_CLASSES else 7
-    style: dict[str, Any] = {"fontsize": size, "color": _INK, "parse_math": False}
+    style: dict[str, Any] = {"fontsize": size, "color": INK, "parse_math": False}
     ticks = np.arange(classes)
     axes.set_yticks(ticks, labels, **style)
     if classes * longest > 40:
@@ -216,8 +197,8 @@ def _name_classes(axes: Axes, labels: Sequence[str]) -> None:
         style |= {**turn, "ha": "center" if steep else "right"}
     axes.set_xticks(ticks, labels, **style)
     axes.tick_params(length=0)
-    axes.set_xlabel("predicted", fontsize=10, color=_MUTED)
-    axes.set_ylabel("true", fontsize=10, color=_MUTED)
+    axes.set_xlabel("predicted", fontsize=10, color=MUTED)
+    axes.set_ylabel("true", fontsize=10, color=MUTED)
 
 
 def _write_numbers(axes: Axes, counts: NDArray[Any], shares: NDArray[np.float64]) -> None:
@@ -228,7 +209,7 @@ def _write_numbers(axes: Axes, counts: NDArray[Any], shares: NDArray[np.float64]
         text = f"{count:,}" if math.isnan(share) else f"{count:,}\n{share:.0%}"
         if classes <= 4 and not math.isnan(share):
             text = f"{count:,}\n{share:.1%}"
-        color = "white" if share > 0.65 else _INK
+        color = "white" if share > 0.65 else INK
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=color)
 
 
@@ -240,7 +221,7 @@ def _calibration(
 ) -> None:
     from matplotlib.ticker import PercentFormatter
 
-    axes.plot([0, 1], [0, 1], color=_MUTED, linestyle=(0, (4, 3)), label="perfectly calibrated")
+    axes.plot([0, 1], [0, 1], color=MUTED, linestyle=(0, (4, 3)), label="perfectly calibrated")
     # Without the spread a bin of three rows would look as sure as one of a thousand.
     spread = np.sqrt(accuracy * (1 - accuracy) / rows)
     axes.errorbar(
@@ -257,8 +238,8 @@ def _calibration(
     )
     axes.set_ylim(max(min(*confidence, *(accuracy - spread)) - 0.08, -0.03), 1.03)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_ylabel("accuracy", fontsize=9, color=_MUTED)
-    axes.legend(fontsize=9, frameon=False, labelcolor=_INK, loc="best")
+    axes.set_ylabel("accuracy", fontsize=9, color=MUTED)
+    axes.legend(fontsize=9, frameon=False, labelcolor=INK, loc="best")
 
 
 def _histogram(axes: Axes, rows: NDArray[np.int64]) -> None:
@@ -277,18 +258,12 @@ def _histogram(axes: Axes, rows: NDArray[np.int64]) -> None:
             va="bottom",
             rotation=90 if crowded else 0,
             fontsize=7.5,
-            color=_MUTED,
+            color=MUTED,
         )
     axes.set_ylim(0, rows.max() * (1.75 if crowded else 1.3))
     axes.grid(False)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_xlabel("confidence: probability of the predicted class", fontsize=9, color=_MUTED)
-    axes.set_ylabel("rows", fontsize=9, color=_MUTED)
-
-
-def _short(label: str) -> str:
-    """Return a label on one line that the font can draw and the figure can hold."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in label).split())
-    return line if len(line) <= _LONGEST_LABEL else line[: _LONGEST_LABEL - 1] + "…"
+    axes.set_xlabel("confidence: probability of the predicted class", fontsize=9, color=MUTED)
+    axes.set_ylabel("rows", fontsize=9, color=MUTED)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recipes.report.figures import BLUE, ORANGE, learning_curves
-from recipes.report.page import Picture, Score, Section, Summary, Table, write_page
+from recipes.report.figures import learning_curves
+from recipes.report.page import Picture, Score, Section, Table
+from recipes.report.style import BLUE, ORANGE
+from recipes.report.summary import Summary, write_page
 from recipes.run import Run
 
 if TYPE_CHECKING:

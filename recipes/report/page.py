@@ -1,4 +1,4 @@
-"""The page itself: what goes in, how numbers are written, and the files."""
+"""A page that stands alone: what goes in, how numbers are written, and the files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.run import Run
 from zoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,68 +33,6 @@ class Score:
     name: str
     value: float
     source: str = ""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The top of the page.
-
-    Attributes:
-        text: In a sentence or two, what was trained on what.
-        metric: What the scores measure, such as "test accuracy".
-        model: The trained model's score.
-        baselines: Trivial methods, measured in the same run.
-        published: Marks from the literature, each with its source.
-        larger_is_better: False for errors such as the word error rate.
-        percent: Show fractions as percentages.
-        facts: Further key numbers by name, such as the parameters.
-    """
-
-    text: str
-    metric: str
-    model: Score
-    baselines: Sequence[Score] = ()
-    published: Sequence[Score] = ()
-    larger_is_better: bool = True
-    percent: bool = True
-    facts: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def loses(self) -> bool:
-        """Whether a baseline is better than the model, or the model has no score."""
-        best = self._strongest
-        return math.isnan(self.model.value) or (best is not None and self._lead(best) < 0)
-
-    @property
-    def verdict(self) -> str:
-        """The model against its strongest baseline, in plain words; '' without a baseline."""
-        best = self._strongest
-        if math.isnan(self.model.value):
-            return f"The model has no {self.metric}: the value is not a number."
-        if best is None:
-            return ""
-        lead = self._lead(best)
-        if lead == 0:
-            return f"The model equals its strongest baseline, {best.name}."
-        by = self._difference(abs(lead))
-        if lead > 0:
-            return f"The model beats its strongest baseline, {best.name}, by {by}."
-        return f"The model loses to its baseline {best.name} by {by}: prefer the baseline here."
-
-    @property
-    def _strongest(self) -> Score | None:
-        numbers = [score for score in self.baselines if not math.isnan(score.value)]
-        choose = max if self.larger_is_better else min
-        return choose(numbers, key=lambda score: score.value, default=None)
-
-    def _lead(self, other: Score) -> float:
-        lead = self.model.value - other.value
-        return lead if self.larger_is_better else -lead
-
-    def _difference(self, size: float) -> str:
-        if not self.percent:
-            return f"{size:.3g}"
-        return f"{100 * size:.1f} points" if size >= 0.0005 else "less than 0.1 points"
 
 
 @dataclass(frozen=True)
@@ -141,66 +78,87 @@ class Section:
     code: str = ""
     table: Table | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
+    names_are_code: bool = False
+    """The facts are fields of a configuration."""
 
 
-def confident_mistakes(
-    texts: Sequence[str],
-    labels: Sequence[str],
-    predictions: Sequence[str],
-    confidences: Sequence[float],
-    limit: int = 20,
-) -> Table:
-    """Return the wrong rows that the model was surest of, surest first."""
-    rows = zip(texts, labels, predictions, confidences, strict=True)
-    wrong = sorted((row for row in rows if row[1] != row[2]), key=lambda row: -row[3])
-    columns = ("text", "true", "predicted", "probability")
-    return Table("Most confident mistakes", columns, wrong[:limit], percent=("probability",))
+@dataclass(frozen=True)
+class Card:
+    """The result at the top of a page, among those that it is compared with.
 
-
-def write_page(
-    run: Run,
-    title: str,
-    summary: Summary,
-    tables: Sequence[Table] = (),
-    figures: Sequence[Picture] = (),
-    sections: Sequence[Section] = (),
-) -> Path:
-    """Write the figures as PNG and `index.html` into the run folder; return the page.
-
-    Configuration and environment are taken from the run folder. Everything is drawn
-    before anything is written, and the page is written last.
-
-    Raises:
-        DataError: A picture's name is taken twice or is no plain file name.
+    Attributes:
+        metric: What the scores measure, such as "test accuracy".
+        result: What kind of method it is, such as "this model", and its score.
+        others: The scores beside it by kind, such as "baseline".
+        verdict: The comparison in plain words; '' for none.
+        loses: Whether the verdict is a warning.
+        larger_is_better: False for errors such as the word error rate.
+        percent: Show fractions as percentages.
+        rows: What is compared, in the singular.
     """
-    names = [picture.name for picture in figures]
-    for name in names:
-        if names.count(name) > 1 or not re.fullmatch(r"\w[\w-]*", name):
-            raise DataError(
-                f"picture '{name}': each needs a name of its own, of letters, digits, _ and -"
-            )
-    contents = [_png(picture.figure) for picture in figures]
-    environment = run.read_json("environment.json") or {}
-    page = _render(
-        title=title,
-        summary=summary,
-        board=_board(summary),
-        tables=[_view(table) for table in tables],
-        figures=_arrange([_embed(*pair) for pair in zip(figures, contents, strict=True)]),
-        sections=[(section, section.table and _view(section.table)) for section in sections],
-        config=run.read_json("config.json") or {},
-        environment={name.replace("_", " "): value for name, value in environment.items()},
-        folder=run.folder.name,
-        written=datetime.datetime.now(datetime.UTC),
-    )
-    for name, content in zip(names, contents, strict=True):
-        _replace(run, f"{name}.png", content)
-    _replace(run, "index.html", page)
-    return run.path("index.html")
+
+    metric: str
+    result: tuple[str, Score]
+    others: Mapping[str, Sequence[Score]] = field(default_factory=dict)
+    verdict: str = ""
+    loses: bool = False
+    larger_is_better: bool = True
+    percent: bool = True
+    rows: str = "method"
 
 
-def _replace(run: Run, name: str, content: bytes) -> None:
-    run.write(name, lambda file: file.write(content))
+@dataclass(frozen=True)
+class Page:
+    """Everything that a page shows, from its top to its end.
+
+    Attributes:
+        title: Headline.
+        text: What was done, in a sentence or two.
+        origin: What the page is about, such as "Run imdb".
+        card: The result; None where there is none.
+        facts: Key numbers by name, below the result.
+        tables: Of the results.
+        pictures: The figures.
+        sections: What comes after the figures.
+    """
+
+    title: str
+    text: str
+    origin: str
+    card: Card | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+    sections: Sequence[Section] = ()
+
+    def files(self) -> dict[str, bytes]:
+        """Draw everything; return the figures as PNG and at last `index.html`, by file name.
+
+        Raises:
+            DataError: A picture's name is taken twice or is no plain file name.
+        """
+        names = [picture.name for picture in self.pictures]
+        for name in names:
+            if names.count(name) > 1 or not re.fullmatch(r"\w[\w-]*", name):
+                raise DataError(
+                    f"picture '{name}': each needs a name of its own, of letters, digits, _ and -"
+                )
+        contents = [_png(picture.figure) for picture in self.pictures]
+        html = _render(
+            page=self,
+            board=_board(self.card) if self.card else [],
+            tables=[_view(table) for table in self.tables],
+            figures=_arrange([_embed(*pair) for pair in zip(self.pictures, contents, strict=True)]),
+            sections=[(each, each.table and _view(each.table)) for each in self.sections],
+            written=datetime.datetime.now(datetime.UTC),
+        )
+        pngs = {f"{name}.png": content for name, content in zip(names, contents, strict=True)}
+        return {**pngs, "index.html": html}
+
+
+def named(facts: Mapping[str, object]) -> dict[str, object]:
+    """Return facts with their names as words."""
+    return {name.replace("_", " "): value for name, value in facts.items()}
 
 
 def _render(**values: object) -> bytes:
@@ -245,27 +203,24 @@ def _arrange(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return entries
 
 
-def _board(summary: Summary) -> list[dict[str, Any]]:
+def _board(card: Card) -> list[dict[str, Any]]:
     """Return the rows of the scoreboard, best first and what is not a number last."""
-    groups = {
-        "this model": [summary.model],
-        "baseline": summary.baselines,
-        "published": summary.published,
-    }
-    entries = [(kind, score) for kind, scores in groups.items() for score in scores]
-    sign = -1 if summary.larger_is_better else 1
-    entries.sort(key=lambda e: (math.isnan(e[1].value), sign * e[1].value))
-    values = _cells([score.value for _, score in entries], summary.percent)
-    finite = [abs(score.value) for _, score in entries if math.isfinite(score.value)]
-    full = 1.0 if summary.percent else max(finite, default=0.0) or 1.0
+    entries = [(True, *card.result)]
+    entries += [(False, kind, score) for kind, scores in card.others.items() for score in scores]
+    sign = -1 if card.larger_is_better else 1
+    entries.sort(key=lambda e: (math.isnan(e[2].value), sign * e[2].value))
+    values = _cells([score.value for *_, score in entries], card.percent)
+    finite = [abs(score.value) for *_, score in entries if math.isfinite(score.value)]
+    full = 1.0 if card.percent else max(finite, default=0.0) or 1.0
     return [
         {
+            "is_result": is_result,
             "kind": kind,
             "score": score,
             "value": value,
             "share": min(abs(score.value) / full, 1) if math.isfinite(score.value) else 0,
         }
-        for (kind, score), value in zip(entries, values, strict=True)
+        for (is_result, kind, score), value in zip(entries, values, strict=True)
     ]
 
 

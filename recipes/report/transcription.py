@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from recipes.report import figures, spectrogram
-from recipes.report.page import Picture, Score, Section, Summary, Table, write_page
+from recipes.report.page import Picture, Score, Section, Table
+from recipes.report.summary import Summary, write_page
 from recipes.run import Run
 from zoo import metrics
 from zoo.datasets.speech import SpeechExamples

@@ -15,11 +15,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from serving import templates
 from serving.containers.dashboard import DATASOURCE, dashboard
 from serving.parity import LONGEST_CALL, Batching
 from serving.protocol.rest import METRICS_PATH
@@ -52,7 +53,6 @@ MODELS_FILE, BATCHING_FILE, MONITORING_FILE = (
     f"config/{name}.config" for name in ("models", "batching", "monitoring")
 )
 DASHBOARD = "monitoring/grafana/dashboards/serving.json"
-_SUFFIX = ".jinja"
 
 
 @dataclass(frozen=True)
@@ -126,16 +126,10 @@ def flags(contents: Contents) -> list[str]:
 
 def render(contents: Contents) -> dict[str, str]:
     """Return the text of every file by its path in the bundle."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    templates = dict(_templates(resources.files(__name__) / "templates"))
+    texts = templates.load(resources.files(__name__) / "templates")
     if contents.batching is None:
-        del templates[BATCHING_FILE]
-    values = _values(contents)
-    texts = {path: environment.from_string(text).render(values) for path, text in templates.items()}
+        del texts[BATCHING_FILE]
+    texts = templates.fill(texts, _values(contents))
     return {**texts, DASHBOARD: json.dumps(dashboard(), indent=1) + "\n"}
 
 
@@ -168,14 +162,3 @@ def _values(contents: Contents) -> dict[str, Any]:
         "call_rows": LONGEST_CALL,
         "enqueued_batches": ENQUEUED_BATCHES,
     }
-
-
-def _templates(folder: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the path in the bundle and the text of every template."""
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if entry.is_dir():
-            yield from _templates(entry, f"{prefix}{entry.name}/")
-        elif entry.name.endswith(_SUFFIX):
-            name = entry.name.removesuffix(_SUFFIX)
-            name = ".dockerignore" if name == "dockerignore" else name
-            yield prefix + name, entry.read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ def test_a_run_records_configuration_and_environment(tmp_path: Path) -> None:
     with Run(tmp_path / "a" / "b", "sentiment", {"units": 3}) as run:
         environment = run.read_json("environment.json")
     assert read_config(run.folder) == {"recipe": "sentiment", "units": 3}
+    assert run.read("config.json").startswith(b"{") and run.read("checkpoint.npz") == b""
     assert environment["packages"]["tensorflow"].startswith("2.20.")
     assert environment["cores"] >= 1
 

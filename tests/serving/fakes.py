@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,7 @@ from serving import errors
 from serving.server.core import ServerCore
 from serving.server.lifecycle import Retries
 from serving.values import ModelRef
-
-DEADLINE = 30.0
-"""Seconds after which a test that waits has failed."""
+from tests.tools import DEADLINE
 
 GOOD, BROKEN = "good", "broken"
 """What the file of a version says."""
@@ -98,11 +94,3 @@ def available(core: ServerCore, name: str) -> set[int]:
     except errors.NotFound:
         return set()
     return {each.version for each in versions if each.state == "AVAILABLE"}
-
-
-def wait_until(holds: Callable[[], Any]) -> None:
-    """Wait until a condition holds; fail if it takes far too long."""
-    deadline = time.monotonic() + DEADLINE
-    while not holds():
-        assert time.monotonic() < deadline, "what was waited for never came"
-        time.sleep(0.005)

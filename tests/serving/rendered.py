@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from serving.bench import Load
 from serving.containers import Contents, render
 from serving.containers.measurement import Goal, Measurement, report
 from serving.parity import Batching
+from tests.tools import in_dockerfile
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class Rendered:
 
     def dockerfile(self, pattern: str) -> list[Any]:
         """Return what a regular expression finds at the begin of the Dockerfile's lines."""
-        text = self.texts["Dockerfile"].replace("\\\n", "")
-        return re.findall(f"^{pattern}", text, re.MULTILINE)
+        return in_dockerfile(self.texts["Dockerfile"], pattern)
 
     @cached_property
     def entrypoint(self) -> list[str]:

@@ -273,7 +273,7 @@ class TestRefusals:
         def fail(*_: Any) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(bundling, "_write", fail)
+        monkeypatch.setattr(bundling.files, "write_tree", fail)
         with pytest.raises(DataError, match=r"cannot write '.*b': No space left on device"):
             bundle(Plan(model, out, goal=None, force=True), silent)
         assert tree(tmp_path) == before

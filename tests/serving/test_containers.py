@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -22,13 +20,7 @@ from serving.server import configs
 from serving.server import flags as server_flags
 from tests.serving.rendered import CANARY, PLAIN, UNBATCHED, Rendered, every_bundle
 from tests.sources import ROOT
-
-TOOLS = Path(sys.executable).parent
-
-
-def run(*command: str | Path, text: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that reads a text."""
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+from tests.tools import TOOLS, lint_dockerfile, run
 
 
 @every_bundle
@@ -36,9 +28,7 @@ class TestSchemas:
     """What the tools that read a file demand of it."""
 
     def test_the_dockerfile_passes_its_linter(self, bundle: Rendered):
-        command = [TOOLS / "hadolint", "--failure-threshold", "style", "-"]
-        done = run(*command, text=bundle.texts["Dockerfile"])
-        assert (done.returncode, done.stdout) == (0, "")
+        assert lint_dockerfile(bundle.texts["Dockerfile"]) == ""
 
     def test_the_compose_file_fits_the_compose_specification(self, bundle: Rendered):
         command = [TOOLS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec"]

@@ -24,8 +24,8 @@ from tests.serving.fakes import (
     core_of,
     put,
     remove,
-    wait_until,
 )
+from tests.tools import wait_until
 
 UNAVAILABLE_LABEL = (
     "Request to assign label to version {} of model toy, which is not currently available for "

@@ -29,8 +29,8 @@ from tests.serving.fakes import (
     core_of,
     put,
     remove,
-    wait_until,
 )
+from tests.tools import wait_until
 
 TOY = ModelRef("toy")
 SOON = Retries(count=2, seconds=0.02)

@@ -7,16 +7,13 @@ import re
 
 import kubernetes_validate
 import pytest
-from kubernetes_validate.utils import all_versions
-from packaging.version import Version
 
 from serving import containers
 from serving.containers import flags
 from serving.protocol.rest import METRICS_PATH
 from tests.serving.rendered import PLAIN, Rendered, every_bundle
+from tests.tools import KUBERNETES, OLDEST_KUBERNETES
 
-OLDEST = Version("1.30")
-KUBERNETES = [each for each in sorted({*all_versions()}, key=Version) if Version(each) >= OLDEST]
 KINDS = ("Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 
 
@@ -36,7 +33,7 @@ def test_the_validator_sees_a_mistake() -> None:
 
 
 def test_the_oldest_kubernetes_is_what_the_readme_says() -> None:
-    assert f"Kubernetes must be {OLDEST} or newer" in PLAIN.texts["README.md"]
+    assert f"Kubernetes must be {OLDEST_KUBERNETES} or newer" in PLAIN.texts["README.md"]
 
 
 @every_bundle

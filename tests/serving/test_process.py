@@ -15,7 +15,7 @@ import pytest
 from serving import errors
 from serving.client import Client
 from serving.server import launch
-from tests.serving.fakes import wait_until
+from tests.tools import wait_until
 
 DEADLINE = 60.0
 

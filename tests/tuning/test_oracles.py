@@ -1,0 +1,205 @@
+"""KerasTuner's algorithms, kept alive: leases, one file of state, and the same draws again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recipes.headline import Headline
+from recipes.run import CHECKPOINT
+from tests.tuning.searches import close, open_oracle, score, work_off, write_outcome
+from tuning.durable import Durable
+from tuning.folder import ORACLE, trial_folder
+from tuning.oracles import ORACLES
+from zoo.errors import ConfigError
+
+
+@pytest.mark.parametrize("algorithm", ORACLES)
+def test_a_chief_that_is_killed_all_the_time_tries_what_one_that_is_not_does(
+    algorithm: str, tmp_path: Path
+) -> None:
+    def killed(chief: Durable) -> Durable:
+        close(chief)
+        return open_oracle(tmp_path / "killed", algorithm, trials=10)
+
+    whole = work_off(tmp_path / "whole", open_oracle(tmp_path / "whole", algorithm, trials=10))
+    again = work_off(tmp_path / "killed", open_oracle(tmp_path / "killed", algorithm, 10), killed)
+    assert len(whole) == 10
+    assert again == whole
+
+
+@pytest.mark.parametrize("algorithm", ORACLES)
+def test_the_first_trial_is_the_configuration_that_the_search_starts_from(
+    algorithm: str, tmp_path: Path
+) -> None:
+    chief = open_oracle(tmp_path, algorithm)
+    values = chief.create_trial("worker-0").hyperparameters.values
+    close(chief)
+    assert (values["units"], values["learning_rate"], values["cell"]) == (16, 0.01, "lstm")
+    assert "layers" not in values
+
+
+def test_no_combination_of_a_grid_is_left_out_or_tried_twice(tmp_path: Path) -> None:
+    tried = [tuple(sorted(v.items())) for v in work_off(tmp_path, open_oracle(tmp_path, "grid"))]
+    assert len(tried) == len(set(tried)) == 3 * 5 * 2 * (1 + 3)
+
+
+def test_other_seeds_draw_other_values(tmp_path: Path) -> None:
+    one, two = (
+        work_off(tmp_path / str(seed), open_oracle(tmp_path / str(seed), trials=4, seed=seed))
+        for seed in (0, 1)
+    )
+    assert one[0] == two[0]
+    assert one[1:] != two[1:]
+
+
+def test_bayesian_search_ends_nearer_the_best_than_it_began(tmp_path: Path) -> None:
+    tried = work_off(tmp_path, open_oracle(tmp_path, "bayesian", trials=16))
+    scores = [score(values) for values in tried]
+    assert max(scores[8:]) >= max(scores[:8])
+    assert len({json.dumps(values, sort_keys=True) for values in tried}) == 16
+
+
+class TestHyperband:
+    """Few epochs for many, all epochs for the best."""
+
+    def test_the_best_of_a_rung_is_trained_on_from_its_checkpoint(self, tmp_path: Path) -> None:
+        tried = work_off(tmp_path, open_oracle(tmp_path, "hyperband"))
+        promoted = [values for values in tried if "tuner/trial_id" in values]
+        assert promoted
+        assert {values["tuner/epochs"] for values in tried} == {1, 3, 9}
+        for values in promoted:
+            parent = tried[int(values["tuner/trial_id"])]
+            assert values["tuner/initial_epoch"] == parent["tuner/epochs"] < values["tuner/epochs"]
+            assert values["units"] == parent["units"]
+
+    def test_weights_are_kept_as_long_as_a_rung_may_need_them(self, tmp_path: Path) -> None:
+        chief = open_oracle(tmp_path, "hyperband")
+        for number in range(4):
+            trial = chief.create_trial("worker-0")
+            file = trial_folder(tmp_path, trial.trial_id) / CHECKPOINT
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"weights")
+            write_outcome(tmp_path, trial.trial_id, score=0.5 - number / 10)
+            chief.end_trial(trial)
+        close(chief)
+        assert len([*tmp_path.glob(f"trials/*/{CHECKPOINT}")]) == 4
+
+    def test_it_takes_three_epochs(self, tmp_path: Path) -> None:
+        from recipes.run import Run
+        from tests.tuning.searches import ACCURACY, parameters
+        from tuning.oracles import oracle
+
+        with (
+            Run(tmp_path, "sentiment", {}) as run,
+            pytest.raises(ConfigError, match="epochs must be 3 or more, not 2"),
+        ):
+            oracle("hyperband", run, parameters(), ACCURACY, 0, 0, 60.0, epochs=2)
+
+
+class TestTrials:
+    """Who has which trial, and what becomes of it."""
+
+    def test_a_worker_that_asks_again_gets_its_trial_again(self, tmp_path: Path) -> None:
+        chief = open_oracle(tmp_path)
+        first = chief.create_trial("worker-0")
+        other = chief.create_trial("worker-1")
+        again = chief.create_trial("worker-0")
+        close(chief)
+        assert first.trial_id == again.trial_id != other.trial_id
+        assert again.metrics.get_last_value("attempt") == 2
+
+    def test_a_lost_worker_s_trial_goes_to_the_next_that_asks(self, tmp_path: Path) -> None:
+        chief = open_oracle(tmp_path, lease=-1.0)
+        lost = chief.create_trial("worker-0")
+        assert chief.expire() == ["worker-0"]
+        assert chief.update_trial(lost.trial_id, {}).status == "STOPPED"
+        taken = chief.create_trial("worker-1")
+        close(chief)
+        assert taken.trial_id == lost.trial_id
+        stored = json.loads((tmp_path / ORACLE).read_text())
+        assert [row["facts"]["worker"] for row in stored["trials"]] == ["worker-1"]
+
+    def test_a_worker_that_gives_signs_of_life_keeps_its_trial(self, tmp_path: Path) -> None:
+        chief = open_oracle(tmp_path, lease=600.0)
+        trial = chief.create_trial("worker-0")
+        assert chief.expire() == []
+        assert chief.update_trial(trial.trial_id, {}).status == "RUNNING"
+        close(chief)
+
+    def test_the_last_worker_waits_for_those_that_may_still_be_lost(self, tmp_path: Path) -> None:
+        chief = open_oracle(tmp_path, trials=1)
+        trial = chief.create_trial("worker-0")
+        assert chief.create_trial("worker-1").status == "IDLE"
+        write_outcome(tmp_path, trial.trial_id)
+        chief.end_trial(trial)
+        assert chief.create_trial("worker-1").status == "STOPPED"
+        assert chief.exhausted
+        close(chief)
+        assert (again := open_oracle(tmp_path, trials=1)).exhausted
+        close(again)
+        assert not (more := open_oracle(tmp_path, trials=2)).exhausted
+        assert more.create_trial("worker-0").status == "RUNNING"
+        close(more)
+
+    def test_a_trial_ends_once(self, tmp_path: Path) -> None:
+        chief = open_oracle(tmp_path, trials=3)
+        trial = chief.create_trial("worker-0")
+        with pytest.raises(LookupError, match="has no outcome"):
+            chief.end_trial(trial)
+        write_outcome(tmp_path, trial.trial_id)
+        chief.end_trial(trial)
+        chief.end_trial(trial)
+        close(chief)
+        assert chief.end_order == [trial.trial_id]
+        assert chief.idle
+
+    @pytest.mark.parametrize("lower", [False, True])
+    def test_the_best_one_keeps_its_weights_and_the_others_do_not(
+        self, lower: bool, tmp_path: Path
+    ) -> None:
+        chief = open_oracle(tmp_path, headline=Headline("accuracy", lower))
+        for value in (0.3, 0.9, 0.1):
+            trial = chief.create_trial("worker-0")
+            file = trial_folder(tmp_path, trial.trial_id) / CHECKPOINT
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"weights")
+            write_outcome(tmp_path, trial.trial_id, score=value)
+            chief.end_trial(trial)
+        close(chief)
+        (kept,) = tmp_path.glob(f"trials/*/{CHECKPOINT}")
+        assert chief.trials[kept.parent.name].score == (0.1 if lower else 0.9)
+
+    def test_a_failed_one_has_its_reason_and_the_search_goes_on(self, tmp_path: Path) -> None:
+        chief = open_oracle(tmp_path)
+        for _ in range(6):  # KerasTuner itself gives up after three
+            trial = chief.create_trial("worker-0")
+            write_outcome(tmp_path, trial.trial_id, score=None, reason="the loss is nan")
+            chief.end_trial(trial)
+        close(chief)
+        assert {(t.status, t.message) for t in chief.trials.values()} == {
+            ("FAILED", "the loss is nan")
+        }
+
+    def test_a_stopped_search_hands_out_nothing_and_loses_nothing(self, tmp_path: Path) -> None:
+        chief = open_oracle(tmp_path)
+        trial = chief.create_trial("worker-0")
+        chief.stopped = True
+        assert chief.update_trial(trial.trial_id, {}).status == "STOPPED"
+        assert chief.create_trial("worker-1").status == "STOPPED"
+        close(chief)
+        again = open_oracle(tmp_path)
+        assert again.create_trial("worker-0").trial_id == trial.trial_id
+        close(again)
+
+    def test_numbers_are_drawn_so_that_single_precision_tells_them_apart(
+        self, tmp_path: Path
+    ) -> None:
+        chief = open_oracle(tmp_path)
+        for worker in range(5):
+            values = chief.create_trial(f"worker-{worker}").hyperparameters.values
+            for value in values.values():
+                assert not isinstance(value, float) or value == float(f"{value:.4g}")
+        close(chief)

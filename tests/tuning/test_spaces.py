@@ -1,0 +1,134 @@
+"""Search spaces: found whole, started from the base, and explained where they are wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recipes import RECIPES, recipe
+from tuning.options import LocalOptions
+from tuning.spaces import configuration, discover, load_space
+from zoo.errors import ConfigError, DataError, UnknownNameError
+
+
+@pytest.mark.parametrize("name", RECIPES)
+class TestRecipes:
+    """Every recipe has a space of its own."""
+
+    def test_it_begins_at_the_base(self, name: str) -> None:
+        base = recipe(name).PRESETS["base"]
+        space = load_space(name)
+        assert configuration(space, discover(space, base, {}), base, {}) == base
+
+    def test_whatever_it_draws_is_a_configuration(self, name: str) -> None:
+        base = recipe(name).PRESETS["base"]
+        space = load_space(name)
+        hp = discover(space, base, {})
+        for seed in range(100):
+            for each in hp.space:
+                hp.values[each.name] = each.random_sample(seed)
+            hp.ensure_active_values()
+            configuration(space, hp, base, {})
+
+    def test_no_field_has_the_name_of_an_option_of_the_search(self, name: str) -> None:
+        options = {*LocalOptions.__dataclass_fields__} - {"fields"}
+        assert not options & {*recipe(name).Config.__dataclass_fields__}
+
+
+class TestDiscovery:
+    """All parameters, whatever they depend on."""
+
+    BASE = recipe("speech").PRESETS["base"]
+
+    def test_parameters_behind_a_condition_are_found_once(self) -> None:
+        found = discover(load_space("speech"), self.BASE, {})
+        conditional = {each.name: each.conditions for each in found.space if each.conditions}
+        assert set(conditional) == {"strides", "stacked"}
+        names = [each.name for each in found.space]
+        assert len(names) == len(set(names))
+
+    def test_a_fixed_parameter_is_not_searched_over(self) -> None:
+        hp = discover(load_space("speech"), self.BASE, {"front": "stack", "units": 96})
+        space = load_space("speech")
+        config = configuration(space, hp, self.BASE, {"front": "stack", "units": 96})
+        assert (config.front, config.units, config.reduction) == ("stack", 96, 2)
+        assert {type(each).__name__ for each in hp.space if each.name == "units"} == {"Fixed"}
+
+    def test_where_the_base_lies_outside_the_first_choice_is_taken(self) -> None:
+        base = recipe("sentiment").PRESETS["tiny"]  # 16 units
+        hp = discover(load_space("sentiment"), base, {})
+        assert hp.values["units"] == 32
+        assert hp.values["learning_rate"] == 5e-4
+
+    def test_where_everything_is_fixed_there_is_nothing_to_search(self) -> None:
+        base = recipe("sentiment").PRESETS["tiny"]
+        with pytest.raises(ConfigError, match="the space is empty"):
+            discover(
+                lambda hp, base: replace(base, units=hp.Choice("units", [1, 2])), base, {"units": 2}
+            )
+        with pytest.raises(ConfigError, match="the space is empty"):
+            discover(lambda hp, base: base, base, {})
+
+
+class TestFilesOfOnesOwn:
+    """What is wrong with a file is said in one line."""
+
+    BASE = recipe("sentiment").PRESETS["tiny"]
+
+    def write(self, folder: Path, body: str) -> str:
+        file = folder / "mine.py"
+        file.write_text(f"from dataclasses import replace\n{body}\n", encoding="utf-8")
+        return str(file)
+
+    def explain(self, folder: Path, body: str) -> str:
+        space = load_space("sentiment", self.write(folder, f"def space(hp, base):\n    {body}"))
+        with pytest.raises((ConfigError, UnknownNameError)) as caught:
+            discover(space, self.BASE, {})
+        return str(caught.value)
+
+    def test_a_file_is_taken_instead_of_the_recipe_s(self, tmp_path: Path) -> None:
+        body = "def space(hp, base):\n    return replace(base, units=hp.Int('units', 8, 24))"
+        hp = discover(load_space("sentiment", self.write(tmp_path, body)), self.BASE, {})
+        assert hp.values == {"units": 16}
+
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            ("return replace(base, unitz=hp.Int('unitz', 1, 2))", "unknown field 'unitz'; did you"),
+            ("return replace(base, units=base.unitz)", "unknown field 'unitz'; did you mean"),
+            ("hp.Int('units', 1, 2)", "must return a Config of its recipe"),
+            ("return replace(base, units=hp.Int('units', -3, -2))", "units must be at least 1"),
+            ("return replace(base, units=hp.Choice('units', []))", "the space fails: "),
+            ("return 1 / 0", "the space fails: division by zero"),
+        ],
+    )
+    def test_a_space_that_is_wrong(self, body: str, message: str, tmp_path: Path) -> None:
+        assert message in self.explain(tmp_path, body)
+
+    def test_a_file_without_the_function(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"mine.py must have a function space\(hp, base\)"):
+            load_space("sentiment", self.write(tmp_path, "def spaces(hp): ..."))
+
+    @pytest.mark.parametrize(
+        ("name", "text", "message"),
+        [
+            ("none.py", None, "is no file"),
+            ("mine.txt", "", "must be a Python file"),
+            ("mine.py", "import nothing_of_this_name", "cannot be run: No module named"),
+            ("mine.py", "def space(:", "cannot be run: "),
+        ],
+    )
+    def test_a_file_that_cannot_be_run(
+        self, name: str, text: Any, message: str, tmp_path: Path
+    ) -> None:
+        if text is not None:
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        with pytest.raises(DataError, match=message):
+            load_space("sentiment", str(tmp_path / name))
+
+    def test_a_recipe_without_a_space(self) -> None:
+        with pytest.raises(DataError, match="recipe 'cooking' has no search space"):
+            load_space("cooking")

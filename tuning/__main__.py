@@ -1,0 +1,56 @@
+"""`python -m tuning`: search over a recipe's hyperparameters, and tell what was found."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from tuning.commands import COMMANDS
+from tuning.processes import follow_parent
+from zoo.errors import SeqZooError, UnknownNameError
+
+USAGE = """\
+usage: python -m tuning COMMAND [arguments]
+       python -m tuning run RECIPE --help
+
+commands:
+{commands}"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0, 1 for a failure, 2 for misuse."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # TensorFlow's C++ side logs from its import on; what matters it raises as well.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    follow_parent()
+    try:
+        return _dispatch(words)
+    except SeqZooError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of a pipe went away, as `| head` does: nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on where it stopped", file=sys.stderr)
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        lines = [
+            f"  {n:<{width}}  {(f.__doc__ or '').splitlines()[0]}" for n, f in COMMANDS.items()
+        ]
+        print(USAGE.format(commands="\n".join(lines)))
+        return 0
+    if words[0] not in COMMANDS:
+        raise UnknownNameError("command", words[0], COMMANDS)
+    COMMANDS[words[0]](words[1:])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

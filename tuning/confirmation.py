@@ -1,0 +1,58 @@
+"""What a search has gained on the test part, as it is written down."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE = "confirmation.json"
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Test scores of two configurations over the same seeds.
+
+    Attributes:
+        metric: What the recipe is judged by.
+        lower_is_better: True for errors.
+        seeds: Of the trainings.
+        start, best: A score per seed.
+        baselines: Scores of the recipe's baselines, of the first seed.
+    """
+
+    metric: str
+    lower_is_better: bool
+    seeds: Sequence[int]
+    start: Sequence[float]
+    best: Sequence[float]
+    baselines: Mapping[str, float]
+
+    @property
+    def gain(self) -> float:
+        """By how much the mean of the best is better, below 0 if it is worse."""
+        difference = statistics.fmean(self.best) - statistics.fmean(self.start)
+        return -difference if self.lower_is_better else difference
+
+    def __str__(self) -> str:
+        verdict = "better" if self.gain > 0 else "no better"
+        return (
+            f"test {self.metric} over seeds {', '.join(map(str, self.seeds))}: "
+            f"best {spelled(self.best)}, start {spelled(self.start)}: {verdict}, {self.gain:+.4f}"
+        )
+
+
+def read_confirmation(folder: Path) -> Confirmation | None:
+    """Return what was written down, None if nothing was."""
+    try:
+        return Confirmation(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def spelled(scores: Sequence[float]) -> str:
+    """Return mean and standard deviation."""
+    spread = f" ± {statistics.stdev(scores):.4f}" if len(scores) > 1 else ""
+    return f"{statistics.fmean(scores):.4f}{spread}"

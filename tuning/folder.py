@@ -1,0 +1,149 @@
+"""The search folder: everything that a search leaves behind.
+
+config.json     what was asked for                  environment.json   versions, hardware
+oracle.json     every trial and the algorithm's state, replaced as a whole
+trials/ID/      the run folder of a trial, its outcome.json and log.txt
+workers/ID/     log.txt, and beat, whose time is the worker's last sign of life
+best/ID/        the best trial, trained to its end by the recipe: a run folder
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from recipes.headline import Headline
+from recipes.run import HISTORY, read_config
+from tuning.options import Settings
+from tuning.spaces import OF_ALGORITHM
+from tuning.trials import COMPLETED, FAILED, REFUSED, RUNNING, Search, Trial
+from zoo.errors import DataError
+
+ORACLE = "oracle.json"
+OUTCOME = "outcome.json"
+LOG = "log.txt"
+BEAT = "beat"
+
+EXACT_DIGITS = 6
+"""Significant digits of a number that survive the protocol's single precision."""
+
+
+def trial_folder(search: Path, trial: str) -> Path:
+    """Return the run folder of a trial."""
+    return search / "trials" / trial
+
+
+def best_folder(search: Path, trial: str) -> Path:
+    """Return the run folder of the best trial's training to its end.
+
+    A search that goes on may find another one, which then has a folder of its own.
+    """
+    return search / "best" / trial
+
+
+def worker_folder(search: Path, worker: str) -> Path:
+    """Return the folder of a worker's log and signs of life."""
+    return search / "workers" / worker
+
+
+def read_oracle(folder: Path) -> dict[str, Any] | None:
+    """Return the chief's state as it was last written, None before the first trial."""
+    try:
+        return json.loads((folder / ORACLE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def read_outcome(folder: Path, trial: str) -> dict[str, Any] | None:
+    """Return what a worker wrote down of an ended trial, None as long as it has not."""
+    try:
+        return json.loads((trial_folder(folder, trial) / OUTCOME).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def read_search(folder: Path, whole: bool = False) -> Search:
+    """Return a search and its trials so far.
+
+    Args:
+        folder: The search folder.
+        whole: Read the whole configuration of every trial too, a file each.
+
+    Raises:
+        DataError: The folder holds no search.
+    """
+    if not folder.is_dir():
+        raise DataError(f"'{folder}' is no folder")
+    settings = Settings.read(folder)
+    state = read_oracle(folder) or {"trials": [], "seconds": 0.0, "objective": None}
+    headline = settings.module.HEADLINE
+    objective = Headline(state["objective"] or headline.metric, headline.lower_is_better)
+    return Search(
+        settings.recipe,
+        settings.algorithm,
+        objective,
+        settings.base["seed"],
+        state["seconds"],
+        {**settings.base, **settings.fixed},
+        tuple(_trial(folder, each, objective.metric, whole) for each in state["trials"]),
+    )
+
+
+def exact(value: Any) -> Any:
+    """Return a parameter as its trial has it: the protocol has single precision."""
+    return float(f"{value:.{EXACT_DIGITS}g}") if isinstance(value, float) else value
+
+
+def read_trial_config(folder: Path, trial: str) -> dict[str, Any] | None:
+    """Return the whole configuration of a trial as JSON values, None if it never trained."""
+    run = trial_folder(folder, trial)
+    if not (run / "config.json").exists():
+        return None
+    config = read_config(run)
+    del config["recipe"]
+    return config
+
+
+def _trial(folder: Path, row: dict[str, Any], metric: str, whole: bool) -> Trial:
+    values = {
+        name: exact(value)
+        for name, value in row["values"].items()
+        if not name.startswith(OF_ALGORITHM)
+    }
+    facts = row["facts"]
+    curve = facts.get("curve")
+    if curve is None:
+        curve = curve_of(trial_folder(folder, row["id"]), metric)
+    return Trial(
+        row["id"],
+        _status(row["status"], facts),
+        values,
+        row["score"],
+        tuple(curve),
+        facts.get("worker", ""),
+        facts.get("began", 0.0),
+        facts.get("seconds", 0.0),
+        facts.get("overhead_seconds", 0.0),
+        facts.get("size"),
+        facts.get("latency_ms"),
+        row["message"] or "",
+        read_trial_config(folder, row["id"]) if whole else None,
+    )
+
+
+def curve_of(run: Path, metric: str) -> list[float]:
+    """Return a metric after each epoch of a run folder, as far as it was trained."""
+    try:
+        history = json.loads((run / HISTORY).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    return [row[metric] for row in history if metric in row]
+
+
+def _status(status: str, facts: dict[str, Any]) -> str:
+    if status == "COMPLETED":
+        return COMPLETED
+    if status == "RUNNING":
+        return RUNNING
+    return REFUSED if facts.get("refused") else FAILED

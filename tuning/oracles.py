@@ -1,0 +1,150 @@
+"""KerasTuner's algorithms, each so that a chief which was killed goes on as if it had not been.
+
+The original grid search forgets what it has visited (keras-tuner #1055), and the Bayesian one draws
+from a generator, and guesses by a fit, that it does not store.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import keras_tuner
+import numpy as np
+from keras_tuner.src.engine.trial import TrialStatus
+from sklearn.exceptions import ConvergenceWarning
+
+from recipes.headline import Headline
+from recipes.run import Run
+from tuning.durable import NEVER, Durable
+from zoo.errors import ConfigError
+
+CANDIDATES = 300
+"""Parameters that a Bayesian search chooses the next ones of."""
+
+
+class Random(Durable, keras_tuner.oracles.RandomSearchOracle):
+    """Bergstra and Bengio 2012, JMLR 13: values drawn independently."""
+
+
+class Grid(Durable, keras_tuner.oracles.GridSearchOracle):
+    """All combinations, those near the base's first."""
+
+    @staticmethod
+    def rounded(value: Any) -> Any:
+        """Return a value as the grid has it: it is looked up there."""
+        return value
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the state with what was visited, which the original forgets."""
+        visited = self._ordered_ids
+        return {
+            **super().get_state(),
+            "ids": visited._memory,
+            "next": [[index, visited._next_index[index]] for index in range(len(visited._memory))],
+            "first": visited._next_index[None],
+            "last": visited._last_index,
+            "populate_next": self._populate_next,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from `get_state`."""
+        super().set_state(state)
+        visited = self._ordered_ids
+        visited._memory = state["ids"]
+        visited._data_to_index = {trial: index for index, trial in enumerate(state["ids"])}
+        visited._next_index.update({None: state["first"]} | {i: n for i, n in state["next"]})
+        visited._last_index = state["last"]
+        self._populate_next = state["populate_next"]
+
+
+class Bayesian(Durable, keras_tuner.oracles.BayesianOptimizationOracle):
+    """Snoek et al. 2012, arXiv:1206.2944: a Gaussian process says where the best may lie."""
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Choose by the trials alone, not by what this process drew or fitted before.
+
+        Of untried candidates the one with the best bound is taken. The original follows the
+        gradient of the bound from 50 places instead, for ten seconds, to values between the
+        choices that there are.
+        """
+        if self.finished < self.num_initial_points:
+            return self._random_populate_space()
+        self.gpr = self._make_gpr()
+        with warnings.catch_warnings():
+            # Of a few points some length scales end at their bounds, which does no harm.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self._fit_completed()
+            self.gpr.fit(*self._vectorize_trials())
+        drawn = [self._random_values() for _ in range(CANDIDATES)]
+        candidates = [values for values in drawn if values is not None]
+        if not candidates:
+            return {"status": TrialStatus.STOPPED, "values": None}
+        mean, spread = self.gpr.predict([*map(self._vector, candidates)], return_std=True)
+        best = candidates[int(np.argmin(mean - self.beta * spread))]
+        values = {name: self.rounded(value) for name, value in best.items()}
+        return {"status": TrialStatus.RUNNING, "values": values}
+
+    def _vector(self, values: Mapping[str, Any]) -> list[float]:
+        """Return parameters as numbers from 0 to 1, those that do not apply as their default."""
+        space = self._nonfixed_space()
+        return [hp.value_to_prob(values.get(hp.name, hp.default)) for hp in space]
+
+    def _fit_completed(self) -> None:
+        """Fit the process to what has ended, by which the original guesses what is under way."""
+        every, under_way = self.trials, self.ongoing_trials
+        done = {k: t for k, t in every.items() if t.status == TrialStatus.COMPLETED}
+        self.trials, self.ongoing_trials = done, {}
+        try:
+            self.gpr.fit(*self._vectorize_trials())
+        finally:
+            self.trials, self.ongoing_trials = every, under_way
+
+
+class Hyperband(Durable, keras_tuner.oracles.HyperbandOracle):
+    """Li et al. 2018, JMLR 18: many trials of few epochs, the best of them trained on."""
+
+    def _wanted(self) -> set[str]:
+        places = [info for bracket in self._brackets for rung in bracket["rounds"] for info in rung]
+        return super()._wanted() | {info["id"] for info in places}
+
+
+ORACLES: dict[str, type[Durable]] = {
+    "random": Random,
+    "grid": Grid,
+    "bayesian": Bayesian,
+    "hyperband": Hyperband,
+}
+
+
+def oracle(
+    algorithm: str,
+    run: Run,
+    space: Any,
+    objective: Headline,
+    trials: int,
+    seed: int,
+    lease: float,
+    epochs: int,
+) -> Durable:
+    """Return an algorithm that goes on from what is in the folder.
+
+    Args:
+        algorithm: One of `ORACLES`.
+        run, space, objective, trials, seed, lease: See `Durable`.
+        epochs: Of a whole training, which "hyperband" divides.
+
+    Raises:
+        ConfigError: "hyperband" has too few epochs to divide.
+    """
+    options: dict[str, Any] = {}
+    if algorithm == "bayesian":
+        options = {"num_initial_points": max(trials // 4, 4)}
+    if algorithm == "hyperband":
+        if epochs < 3:
+            raise ConfigError(
+                f"hyperband divides epochs by 3: epochs must be 3 or more, not {epochs}"
+            )
+        options = {"max_epochs": epochs, "hyperband_iterations": NEVER if trials else 1}
+    return ORACLES[algorithm](run, space, objective, trials, seed, lease, **options)

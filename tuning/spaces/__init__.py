@@ -1,0 +1,151 @@
+"""Search spaces: which fields of a recipe are searched over, and in which ranges.
+
+A space is a module with one function, `space(hp, base) -> Config`: from KerasTuner's
+`HyperParameters` and a starting configuration to the configuration of a trial. It reads no data
+and builds no model. A file of your own with such a function is given by `--space FILE.py`.
+
+A parameter that is named as a field begins at that field's value of `base`, if its range holds it,
+so that the first trial of a search is the configuration that the search starts from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import ConfigError, DataError, SeqZooError, UnknownNameError
+
+Function = Callable[[Any, Any], Any]
+OF_ALGORITHM = "tuner/"
+"""Names under which an algorithm keeps notes of its own among a trial's parameters."""
+
+
+def load_space(recipe: str, file: str = "") -> Function:
+    """Return the function `space` of a recipe, or of a file of your own.
+
+    Raises:
+        DataError: The file cannot be read or run, or the recipe has no space.
+        ConfigError: It has no function `space(hp, base)`.
+    """
+    name = f"tuning.spaces.{recipe}"
+    if not file and importlib.util.find_spec(name) is None:
+        raise DataError(f"recipe '{recipe}' has no search space: give one by --space FILE.py")
+    module = _run_file(Path(file)) if file else importlib.import_module(name)
+    function = getattr(module, "space", None)
+    if not callable(function) or len(inspect.signature(function).parameters) != 2:
+        raise ConfigError(f"{file or name} must have a function space(hp, base)")
+    return function
+
+
+def configuration(function: Function, hp: Any, base: Any, fixed: Mapping[str, Any]) -> Any:
+    """Return the configuration that a space makes of a trial's parameters.
+
+    Args:
+        function: The space.
+        hp: KerasTuner's `HyperParameters` with the trial's values.
+        base: Where it starts from.
+        fixed: Fields that have this value whatever the space says.
+
+    Raises:
+        UnknownNameError: The space sets a field that the recipe does not have.
+        ConfigError: It returns something else than a configuration, a value breaks its field's
+            rule, or the space fails.
+    """
+    fields = [field.name for field in dataclasses.fields(base)]
+    try:
+        config = function(hp, base)
+    except SeqZooError:
+        raise
+    except Exception as error:  # whatever a file of the user's own raises
+        raise _explained(error, fields) from error
+    if type(config) is not type(base):
+        raise ConfigError(
+            f"the space must return a {type(base).__name__} of its recipe, such as "
+            f"dataclasses.replace(base, ...), not {type(config).__name__}"
+        )
+    return dataclasses.replace(config, **fixed)
+
+
+def discover(function: Function, base: Any, fixed: Mapping[str, Any]) -> Any:
+    """Return all parameters of a space as KerasTuner's `HyperParameters`, conditional ones too.
+
+    Raises:
+        ConfigError: There is nothing to search over.
+    """
+    import keras_tuner
+
+    found = keras_tuner.HyperParameters()
+    # Code behind a condition runs only where the condition holds: every branch is visited.
+    branches: list[list[Any]] = [[]]
+    visited: list[list[Any]] = []
+    while branches:
+        conditions = branches.pop()
+        visited.append(conditions)
+        hp = found.copy()
+        for condition in conditions:
+            hp.values[condition.name] = condition.values[0]
+        hp.ensure_active_values()
+        configuration(function, hp, base, fixed)
+        branches += [each for each in hp.inactive_scopes if each not in visited + branches]
+        found.merge(hp.space, overwrite=False)
+    space = keras_tuner.HyperParameters()
+    space.merge([_at_home(each, base, fixed) for each in found.space])
+    space.ensure_active_values()
+    if all(isinstance(each, _fixed_kind()) for each in space.space):
+        raise ConfigError("the space is empty: every parameter is fixed, so nothing is to search")
+    return space
+
+
+def _at_home(parameter: Any, base: Any, fixed: Mapping[str, Any]) -> Any:
+    """Return a parameter that begins at the base's value, or is fixed."""
+    name = parameter.name
+    if name in fixed:
+        return _fixed_kind()(name, fixed[name], conditions=parameter.conditions)
+    value = getattr(base, name, None)
+    config = parameter.get_config()
+    if "values" in config:
+        holds = value in config["values"]
+    elif "min_value" in config:
+        numbers = isinstance(value, int | float) and not isinstance(value, bool)
+        holds = numbers and config["min_value"] <= value <= config["max_value"]
+    else:
+        holds = isinstance(value, bool)
+    if not holds or isinstance(parameter, _fixed_kind()):
+        return parameter
+    return type(parameter).from_config({**config, "default": value})
+
+
+def _fixed_kind() -> Any:
+    from keras_tuner.src.engine.hyperparameters import Fixed
+
+    return Fixed
+
+
+def _explained(error: Exception, fields: list[str]) -> SeqZooError:
+    """Return what `dataclasses.replace` and KerasTuner complain about, in this house's words."""
+    text = str(error).replace("`", "'").splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, TypeError) and "unexpected keyword argument" in text:
+        return UnknownNameError("field", text.rpartition(" ")[2].strip("'?"), fields)
+    if isinstance(error, AttributeError) and (name := getattr(error, "name", "")):
+        return UnknownNameError("field", name, fields)
+    return ConfigError(f"the space fails: {text}")
+
+
+def _run_file(file: Path) -> Any:
+    if not file.is_file():
+        raise DataError(f"--space '{file}' is no file")
+    spec = importlib.util.spec_from_file_location(f"space_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise DataError(f"--space '{file}' must be a Python file that ends with .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a file of the user's own raises
+        text = str(error) or type(error).__name__
+        raise DataError(f"--space '{file}' cannot be run: {text}") from error
+    return module

@@ -1,0 +1,290 @@
+"""What happens in the fresh process of a trial: load, build, train, and write down what came of it.
+
+The test part is never looked at: the score is the best value of the recipe's own metric on its
+validation part. A trial that was killed goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from recipes import config as configuration
+from recipes.headline import Headline
+from recipes.run import CHECKPOINT, HISTORY, Run
+from serving.files import replace
+from tuning.folder import (
+    OUTCOME,
+    best_folder,
+    read_outcome,
+    read_trial_config,
+    trial_folder,
+)
+from tuning.options import Settings
+from tuning.spaces import OF_ALGORITHM, load_space
+from tuning.spaces import configuration as trial_configuration
+from zoo.errors import ConfigError, SeqZooError
+
+SAME_FOLDER_SECONDS = 20.0
+"""How long a trial waits for its folder; a process that was just killed may still hold it."""
+
+LATENCY_SECONDS = 2.0
+"""How long answers are measured for."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A trial as a worker was given it.
+
+    Attributes:
+        search: The search folder.
+        trial: The trial's name.
+        parameters: KerasTuner's `HyperParameters`, as their configuration.
+        threads: Cores to use.
+    """
+
+    search: Path
+    trial: str
+    parameters: Mapping[str, Any]
+    threads: int
+
+    @property
+    def folder(self) -> Path:
+        """The trial's run folder."""
+        return trial_folder(self.search, self.trial)
+
+
+@dataclass
+class Outcome:
+    """What came of a trial; written to its folder, where the chief reads it.
+
+    Attributes:
+        score: The best value of the objective; None if there is none.
+        objective: The metric that decided.
+        curve: It after each epoch.
+        size: Number of weights.
+        latency_ms: Median answer of the exported model.
+        seconds: That this took, all in all.
+        refused: Whether a constraint is broken.
+        reason: Why there is no score.
+    """
+
+    score: float | None = None
+    objective: str = ""
+    curve: Sequence[float] = ()
+    size: int | None = None
+    latency_ms: float | None = None
+    seconds: float = 0.0
+    refused: bool = False
+    reason: str = ""
+
+
+class Refused(Exception):
+    """A constraint of the search is broken."""
+
+
+class TrialRun(Run):
+    """A run folder whose training ends at a rung of Hyperband, or when nothing gets better.
+
+    Args:
+        folder, recipe, config: See `Run`.
+        headline: What the trial is judged by.
+        epochs: Most of them, 0 for as many as the recipe trains.
+        patience: Epochs without a better value after which it ends, 0 for no such end.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        recipe: str,
+        config: Mapping[str, Any],
+        headline: Headline,
+        epochs: int,
+        patience: int,
+    ) -> None:
+        super().__init__(folder, recipe, config)
+        self._headline, self._epochs, self._patience = headline, epochs, patience
+
+    def goes_on(self, history: Sequence[Mapping[str, float]]) -> bool:
+        """Say whether another epoch is worth it."""
+        if self._epochs and len(history) >= self._epochs:
+            return False
+        metric = self._headline.metric
+        values = [row[metric] for row in history if metric in row]
+        if not self._patience or len(values) <= self._patience:
+            return True
+        before, lately = values[: -self._patience], values[-self._patience :]
+        return self._headline.is_better(
+            _best(lately, self._headline), _best(before, self._headline)
+        )
+
+
+def run_trial(task: Task) -> int:
+    """Run a trial to its end and write its outcome; the whole of a fresh process."""
+    began = time.monotonic()
+    outcome = Outcome()
+    try:
+        _try(task, outcome)
+    except Refused as refusal:
+        outcome.refused, outcome.reason = True, str(refusal)
+    except (SeqZooError, MemoryError) as error:
+        outcome.reason = str(error) or type(error).__name__
+    except Exception as error:  # TensorFlow's errors have no common class of ours
+        traceback.print_exc()  # into the trial's log
+        outcome.reason = _first_line(error)
+    outcome.seconds = time.monotonic() - began
+    write_outcome(task, outcome)
+    return 0
+
+
+def write_outcome(task: Task, outcome: Outcome) -> None:
+    """Leave what came of a trial in its folder, once: the first word about a trial stays."""
+    if read_outcome(task.search, task.trial) is None:
+        task.folder.mkdir(parents=True, exist_ok=True)
+        replace(task.folder / OUTCOME, _json(asdict(outcome)))
+
+
+def _try(task: Task, outcome: Outcome) -> None:
+    import keras_tuner
+
+    use_cores(task.threads)
+    settings = Settings.read(task.search)
+    recipe, base = settings.module, settings.start()
+    hp = keras_tuner.HyperParameters.from_config(dict(task.parameters))
+    space = load_space(settings.recipe, settings.space)
+    config = trial_configuration(space, hp, base, settings.fixed)
+    outcome.objective = recipe.HEADLINE.metric
+    data = recipe.load(config)
+    pipeline = recipe.build(config, data)
+    outcome.size = int(pipeline.model.count_params())
+    if settings.max_parameters and outcome.size > settings.max_parameters:
+        raise Refused(f"{outcome.size:,} weights, and {settings.max_parameters:,} are the most")
+    if settings.measures_latency:
+        outcome.latency_ms = _latency(pipeline)
+        if settings.max_latency_ms and outcome.latency_ms > settings.max_latency_ms:
+            raise Refused(
+                f"an answer takes {outcome.latency_ms:.1f} ms, and {settings.max_latency_ms:g} ms "
+                "is the most"
+            )
+    _go_on_from(task, hp.values)
+    epochs = hp.values.get(f"{OF_ALGORITHM}epochs", 0)
+    values = configuration.to_json(config)
+    with _run(task, settings, values, epochs) as run:
+        trained = recipe.train(config, data, pipeline, run)
+        history = run.read_json(HISTORY)
+    headline = Headline(trained.get("headline", recipe.HEADLINE.metric), _lower(recipe))
+    outcome.objective = headline.metric
+    outcome.curve = [row[headline.metric] for row in history]
+    score = _best(outcome.curve, headline)
+    if not math.isfinite(score):
+        raise ConfigError(f"{headline.metric} of the validation part was never a number")
+    outcome.score = score
+
+
+def _run(task: Task, settings: Settings, values: Mapping[str, Any], epochs: int) -> TrialRun:
+    """Return the trial's run folder, as soon as nobody else holds it."""
+    deadline = time.monotonic() + SAME_FOLDER_SECONDS
+    while True:
+        try:
+            headline = settings.module.HEADLINE
+            return TrialRun(
+                task.folder, settings.recipe, values, headline, epochs, settings.patience
+            )
+        except ConfigError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def _go_on_from(task: Task, values: Mapping[str, Any]) -> None:
+    """Take over the training of the trial that Hyperband promoted, once."""
+    if (parent := values.get(f"{OF_ALGORITHM}trial_id")) is not None:
+        _take_over(trial_folder(task.search, str(parent)), task.folder)
+
+
+def _take_over(run: Path, ours: Path) -> None:
+    """Let a training begin where that of another run folder stands, once."""
+    if (ours / CHECKPOINT).exists() or not (run / CHECKPOINT).exists():
+        return
+    ours.mkdir(parents=True, exist_ok=True)
+    for name in (HISTORY, CHECKPOINT):  # the checkpoint last: it says that this is done
+        replace(ours / name, (run / name).read_bytes())
+
+
+def train_to_end(recipe: str, config: Mapping[str, Any], run: Path, threads: int) -> int:
+    """Train a configuration by the recipe's own command, and score it on its test part.
+
+    The whole of a fresh process; returns its exit code.
+    """
+    from recipes.__main__ import main
+
+    use_cores(threads)
+    file = run.with_name(f"{run.name}.json")
+    replace(file, _json(config))
+    return main([recipe, "train", "--config", str(file), "--run-dir", str(run)])
+
+
+def finish_best(search: Path, trial: str, threads: int) -> int:
+    """Train the best trial to its end, from where it stands; the whole of a fresh process."""
+    best, config = best_folder(search, trial), read_trial_config(search, trial)
+    assert config is not None, "a trial with a score has trained"
+    _take_over(trial_folder(search, trial), best)
+    return train_to_end(Settings.read(search).recipe, config, best, threads)
+
+
+def use_cores(count: int) -> None:
+    """Let TensorFlow and the rest of this process use so many cores, before it uses any."""
+    import tensorflow as tf
+    from threadpoolctl import threadpool_limits
+
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(count)
+    threadpool_limits(count)  # of NumPy and scikit-learn
+
+
+def _latency(pipeline: Any) -> float:
+    """Return the median milliseconds of one row, exported and asked over gRPC.
+
+    Weights do not matter for it, so that a model that is too slow is never trained.
+    """
+    from serving import bench
+    from serving.export import export
+    from serving.parity import Probes
+    from serving.server import launch
+
+    with tempfile.TemporaryDirectory(prefix="seqzoo-latency-") as folder:
+        run, models = Path(folder, "run"), Path(folder, "models")
+        run.mkdir()
+        pipeline.save(run)
+        version = export(run, models, "trial")
+        rows = bench.rows_of(Probes.read(version))
+        with launch("trial", models / "trial") as server:
+            load = bench.closed_loop("grpc", server.grpc_address, "trial", rows, 1, LATENCY_SECONDS)
+    return load.p50_ms
+
+
+def _best(values: Sequence[float], headline: Headline) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    choose = min if headline.lower_is_better else max
+    return choose(known, default=math.nan)
+
+
+def _json(values: Any) -> bytes:
+    return (json.dumps(values, ensure_ascii=False) + "\n").encode()
+
+
+def _lower(recipe: Any) -> bool:
+    return bool(recipe.HEADLINE.lower_is_better)
+
+
+def _first_line(error: Exception) -> str:
+    """Return the gist of an error of TensorFlow, which goes on for pages."""
+    text = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {text}"[:300]
