@@ -159,7 +159,7 @@ PRESETS = {
     ),
     "base": Config(),
     "ett": _LONG,
-    "ett-m1": replace(_LONG, dataset="ett-m1", windows_per_epoch=16_000),
+    "ett-m1": replace(_LONG, dataset="ett-m1", epochs=5, windows_per_epoch=16_000),
     "exchange": replace(_LONG, dataset="exchange", look_back=96, recent=0, units=64, epochs=5),
     "m4-hourly": Config(
         dataset="m4-hourly",
