@@ -242,6 +242,7 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
         assert process.wait(400) == 0
     finally:
         process.kill()
+        process.wait()
     assert [trial.status for trial in read_search(folder).trials] == ["completed"] * 3
 
 
