@@ -27,8 +27,9 @@ R = TypeVar("R", bound="RunOptions")
 
 METRICS = "metrics.json"
 SOURCES = "sources.json"
-ONLY_SHOW = ("recipes/__", "recipes/commands.py", "recipes/report/")
-"""Files that call a recipe and show what it measured, but decide about no score."""
+ONLY_SHOW = ("recipes/__", "recipes/commands.py", "recipes/config.py", "recipes/report/")
+"""Files that read a command line, call a recipe and show what it measured: none decides about a
+score, since the resolved configuration is part of a run."""
 
 
 @dataclass(frozen=True)

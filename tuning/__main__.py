@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # TensorFlow's C++ side logs from its import on; what matters it raises as well.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # a chief that is away is no news
     follow_parent()
     try:
         return _dispatch(words)
