@@ -99,9 +99,7 @@ class TestFinishedSearch:
         self, finished: tuple[Path, str], tmp_path: Path
     ) -> None:
         folder, _ = finished
-        done = run("report", str(folder), "--json", str(tmp_path / "report.json"))
-        assert done.returncode == 0, done.stderr
-        report = json.loads((tmp_path / "report.json").read_text())
+        report = json.loads(run_report(folder, tmp_path))
         assert report["trials_per_hour"] > 0 and report["overhead_seconds_per_trial"] >= 0
         best = json.loads(run("best", str(folder)).stdout)
         assert best == report["best"]["config"]
@@ -307,3 +305,30 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     assert process.poll() is None  # it waits for a chief
     process.stdin.close()
     assert process.wait(30) == 1
+
+
+@pytest.mark.slow
+def test_a_latency_is_that_of_the_exported_model_and_can_be_a_limit(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = ["run", *TINY, "--trials", "1", "--latency", "True", "--run-dir", str(folder)]
+    assert run(*words).returncode == 0
+    (trial,) = read_search(folder).trials
+    assert trial.latency_ms and 0.1 < trial.latency_ms < 1000
+    report = json.loads(run_report(folder, tmp_path))
+    assert report["pareto"] == [
+        {name: report["trials"][0][name] for name in ("id", "score", "latency_ms", "size")}
+    ]
+
+    folder = tmp_path / "slow"
+    words = ["run", *TINY, "--trials", "1", "--max-latency-ms", "0.001", "--run-dir", str(folder)]
+    done = run(*words)
+    assert done.returncode == 1
+    assert "none of 1 trials has a score; the last one, 0: an answer takes" in done.stderr
+    (trial,) = read_search(folder).trials
+    assert (trial.status, trial.curve) == ("refused", ())
+
+
+def run_report(folder: Path, aside: Path) -> str:
+    done = run("report", str(folder), "--json", str(aside / "report.json"))
+    assert done.returncode == 0, done.stderr
+    return (aside / "report.json").read_text()
