@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.quality import RESULTS, ROOT
 from recipes import recipe
 from recipes.commands import ONLY_SHOW
+from zoo.datasets.series import HORIZONS, NAMES
 from zoo.environment import digest
 
 README = ROOT / "README.md"
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     records, speed = read(RESULTS), read(RESULTS / SPEED)
     readme = README.read_text(encoding="utf-8")
     wanted = between(readme, "results", table(records))
+    if any(record["recipe"] == "forecasting" for record in records.values()):
+        wanted = between(wanted, "intervals", intervals_table(records))
     for name, record in speed.items():
         wanted = between(wanted, f"{SPEED}-{name}", SPEED_TABLES[name](record))
     if not options.check:
@@ -89,6 +92,60 @@ def table(records: dict[str, dict[str, Any]]) -> str:
             f"{record['environment']['processor']}, {record['environment']['cores']} cores |"
         )
     return "\n".join(lines) + "\n"
+
+
+def intervals_table(records: dict[str, dict[str, Any]]) -> str:
+    """Return the Markdown table of forecasts: errors and intervals by data set, and all of M3."""
+    lines = [
+        "| Data | Error | Theta | Linear | OWA | 80 % interval holds | 95 % interval holds |",
+        "|---" * 7 + "|",
+    ]
+    kept = [record for record in records.values() if record["recipe"] == "forecasting"]
+    lines += [_forecast_row(record["data"]["name"], record) for record in kept]
+    frequencies = {name.removeprefix("m3-"): name for name in NAMES if name.startswith("m3-")}
+    by_name = {record["data"]["name"]: record for record in kept}
+    if frequencies and {*frequencies.values()} <= by_name.keys():
+        # As the competition counts: every step that was forecast counts once.
+        parts = [
+            (by_name[name], by_name[name]["data"]["test"] * HORIZONS[frequency])
+            for frequency, name in frequencies.items()
+        ]
+        lines.append(_forecast_row("all of M3, by steps", _weighted(parts)))
+    return "\n".join(lines) + "\n"
+
+
+def _weighted(parts: list[tuple[dict[str, Any], int]]) -> dict[str, Any]:
+    """Return the errors and coverages of several records as one, weighted."""
+    total = sum(weight for _, weight in parts)
+
+    def mean(*path: str) -> dict[str, float]:
+        values = 0.0
+        for record, weight in parts:
+            score: Any = record
+            for key in path:
+                score = score[key]
+            values += score["mean"] * weight / total
+        return {"mean": values, "spread": 0.0}
+
+    return {
+        "headline": "smape",
+        "test": {
+            "smape": mean("test", "smape"),
+            "coverage": {share: mean("test", "coverage", share) for share in ("80", "95")},
+        },
+        "baselines": {
+            name: {"smape": mean("baselines", name, "smape")} for name in ("theta", "linear")
+        },
+    }
+
+
+def _forecast_row(name: str, record: dict[str, Any]) -> str:
+    metric, test = record["headline"], record["test"]
+    cells = [name, f"{metric} {_shown(metric, test[metric])}"]
+    cells += [_shown(metric, record["baselines"][other][metric]) for other in ("theta", "linear")]
+    cells.append(_shown("owa", test["owa"]) if "owa" in test else "")
+    cells += [f"{100 * test['coverage'][share]['mean']:.1f} %" for share in ("80", "95")]
+    return f"| {' | '.join(cells)} |"
 
 
 def recurrent_table(record: dict[str, Any]) -> str:

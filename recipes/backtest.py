@@ -21,8 +21,8 @@ SHARES = {"80": (0.1, 0.9), "95": (0.025, 0.975)}
 HALF_LIFE = 0.25
 """Share of a part after which a window counts half in calibration.
 
-Of shares from 1/32 to 1/2, and none, this one came nearest to the coverage of the validation
-windows that followed (ETTh1, five origins).
+Of shares from 1/8 to 1/2, and none, this one came nearest to the coverage of the validation
+windows that followed twelve origins of ETTh1 (least root mean square miss of both intervals).
 """
 
 
@@ -87,6 +87,7 @@ def windows(
         encode,
         part.examples.times if "timestamps" in specs else None,
         part.examples.covariates if "covariates" in specs else None,
+        preprocessing.static_rows(prepare.inputs, part.examples.statics, part.name),
     )
 
 
@@ -180,16 +181,21 @@ def counted(features: dict[str, Any], future: Any, weights: Any, past: bool = Fa
 
 
 def corrections(model: Any, batches: preprocessing.WindowBatches) -> tuple[Any, ...]:
-    """Return truth and quantiles of every window in units of its scale, for calibration."""
+    """Return how far truth and quantiles are from the point forecast, in units of the spread.
+
+    Of every window and channel, `float[rows, horizon]` and `[rows, horizon, levels]`: what the
+    offsets of the model's quantiles are fitted to.
+    """
     score = tf.function(lambda features: model(features, training=False), reduce_retracing=True)
     truths, quantiles = [], []
     for batch in batches.in_order():
         features = batches.pad(batch)
         real = np.repeat(batch.weights > 0, len(features["base"]) // len(batch.rows))
-        base, scale = features["base"].numpy(), features["scale"].numpy()
-        scale = np.where(scale == 0, np.nan, scale)
-        truth = (preprocessing.channel_rows(batches.future(batch.rows)) - base) / scale
-        said = (score(features).numpy()[:, :, 1:] - base[..., None]) / scale[..., None]
+        spread = features["spread"].numpy()
+        spread = np.where(spread == 0, np.nan, spread)
+        point, said = np.split(score(features).numpy(), [1], axis=2)
+        came = preprocessing.channel_rows(batches.future(batch.rows))
+        truth, said = (came - point[..., 0]) / spread, (said - point) / spread[..., None]
         truths.append(truth[real])
         quantiles.append(said[real])
     return np.concatenate(truths), np.concatenate(quantiles)

@@ -40,14 +40,19 @@ class Config:
     """A data set by name: m3-, m1- or tourism- and yearly, quarterly or monthly; m3-other;
     ett-h1, ett-h2, ett-m1, exchange, m4-hourly, m4-weekly, synthetic."""
     data: Path | None = None
-    """An own table instead: columns unique_id, ds, y, or ds and a column per series."""
+    """An own table instead: columns unique_id, ds, y and what is known ahead, as numbers; or ds
+    and a column per series."""
+    statics: tuple[str, ...] = ()
+    """Columns of it that say what a series is, the same on each of its lines: text is taken as
+    categories, and numbers are scaled."""
     horizon: int = 0
     """Steps to forecast; 0 for those of the data set."""
     windows: int = 1
     """Test windows per series, each one step behind the last; of a long series all are."""
 
-    base: Literal["theta", "last", "season"] = "theta"
-    """The forecast that is corrected: the Theta method's, the last value, or the last season."""
+    base: Literal["theta", "last", "season", "zero"] = "theta"
+    """The forecast that is corrected: the Theta method's, the last value, the last season, or 0
+    for counts."""
     period: int = 0
     """Steps of the season; 0 for that of the data set."""
     calendar: tuple[str, ...] = ()
@@ -70,9 +75,12 @@ class Config:
     """Share of features dropped behind the recurrence."""
     levels: tuple[float, ...] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
     """Quantiles that are forecast."""
+    recent: int = 0
+    """Last steps whose changes, beside those of the whole window, widen or narrow the intervals;
+    0 for none."""
 
-    distribution: Literal["gaussian", "student_t"] = "student_t"
-    """Of the next value, of "autoregressive"."""
+    distribution: Literal["gaussian", "student_t", "negative_binomial"] = "student_t"
+    """Of the next value, of "autoregressive"; "negative_binomial" takes counts, and base zero."""
     loss: Literal["relative", "absolute", "squared", "likelihood"] = "relative"
     """Errors count as shares of the values, by their size, or by its square; "autoregressive"
     is trained by the likelihood of its distribution."""
@@ -97,7 +105,7 @@ class Config:
         sizes = ("segment", "epochs", "windows_per_epoch", "batch_size")
         require(self, "at least 1", lambda n: n >= 1, *sizes)
         require(self, "at least 2", lambda n: n >= 2, "look_back")
-        require(self, "at least 0", lambda n: n >= 0, "horizon", "period", "weight_decay")
+        require(self, "at least 0", lambda n: n >= 0, "horizon", "period", "recent", "weight_decay")
         require(self, "at least 0 and below 1", lambda share: 0 <= share < 1, "dropout")
         require(self, "above 0", lambda value: value > 0, "learning_rate", "clip_norm")
         if (self.model == "autoregressive") != (self.loss == "likelihood"):
@@ -105,8 +113,17 @@ class Config:
                 "model 'autoregressive' and loss 'likelihood' need each other, and received are "
                 f"'{self.model}' and '{self.loss}'"
             )
-        if self.model == "autoregressive" and self.base != "last":
-            raise ConfigError(f"model 'autoregressive' takes base 'last', not '{self.base}'")
+        counts = self.model == "autoregressive" and self.distribution == "negative_binomial"
+        base = "zero" if counts else "last"
+        if self.model == "autoregressive" and self.base != base:
+            raise ConfigError(
+                f"model 'autoregressive' with distribution '{self.distribution}' takes base "
+                f"'{base}', not '{self.base}'"
+            )
+        if self.base == "zero" and not counts:
+            raise ConfigError("base 'zero' takes distribution 'negative_binomial'")
+        if self.statics and self.data is None:
+            raise ConfigError("statics are columns of an own table: give data too")
         rising = list(self.levels) == sorted(set(self.levels))
         if not self.levels or not rising or not 0 < self.levels[0] <= self.levels[-1] < 1:
             raise ConfigError(f"levels must rise and be between 0 and 1, not {self.levels}")
@@ -116,6 +133,7 @@ _LONG = Config(
     dataset="ett-h1",
     base="last",
     look_back=720,
+    recent=336,
     model="segment",
     units=256,
     dropout=0.5,
@@ -125,6 +143,7 @@ _LONG = Config(
     batch_size=64,
     learning_rate=1e-3,
 )
+_PATHS = Config(base="last", model="autoregressive", loss="likelihood", look_back=60)
 PRESETS = {
     "tiny": Config(
         dataset="synthetic",
@@ -140,8 +159,8 @@ PRESETS = {
     ),
     "base": Config(),
     "ett": _LONG,
-    "ett-m1": replace(_LONG, dataset="ett-m1", windows_per_epoch=16_000),
-    "exchange": replace(_LONG, dataset="exchange", look_back=96, units=64, epochs=5),
+    "ett-m1": replace(_LONG, dataset="ett-m1", epochs=5, windows_per_epoch=16_000),
+    "exchange": replace(_LONG, dataset="exchange", look_back=96, recent=0, units=64, epochs=5),
     "m4-hourly": Config(
         dataset="m4-hourly",
         base="season",
@@ -151,7 +170,8 @@ PRESETS = {
         units=128,
         epochs=12,
     ),
-    "paths": Config(base="last", model="autoregressive", loss="likelihood", look_back=60),
+    "paths": _PATHS,
+    "counts": replace(_PATHS, base="zero", distribution="negative_binomial"),
     "m4-weekly": Config(dataset="m4-weekly", look_back=104, seen=104),
     "large": replace(_LONG, units=512, epochs=30, windows_per_epoch=20_000, batch_size=256),
 }
@@ -179,13 +199,15 @@ SAMPLES = 8
 def load(config: Config) -> series.SeriesSplit:
     """Return train, validation and test part; what is missing is reported."""
     if config.data is not None:
-        examples = series.read_series(config.data, config.horizon)
+        examples = series.read_series(config.data, config.horizon, config.statics)
     else:
         examples = series.load(config.dataset)
     if config.horizon:
         examples = replace(examples, horizon=config.horizon)
     if config.calendar and examples.times is None:
         raise ConfigError(f"calendar needs dated series, and those of {examples.name} have none")
+    if config.base == "zero":
+        series.check_counts(examples)
     split = series.split_series(examples, config.windows)
     for reason in split.train.examples.left_out:
         print(f"note: {reason}", file=sys.stderr)
@@ -209,15 +231,15 @@ def build(config: Config, data: series.SeriesSplit) -> Pipeline:
         backtest.usual_sizes(data.train),
         config.calendar,
         backtest.covariate_scales(data.train),
+        preprocessing.fit_statics(examples.statics),
+        config.recent,
     )
     sizes: dict[str, Any] = {
         "horizon": examples.horizon,
         "look_back": config.look_back,
         "columns": encoder.columns,
         "known": encoder.known,
-        "cell": config.cell,
-        "units": config.units,
-        "dropout": config.dropout,
+        **{name: getattr(config, name) for name in ("cell", "units", "dropout")},
     }
     if config.model == "segment":
         sizes |= {"quantiles": len(config.levels), "segment": config.segment}
@@ -246,13 +268,14 @@ def train(config: Config, data: series.SeriesSplit, pipeline: Pipeline, run: Run
     held_out = backtest.windows(part, pipeline.prepare, config.batch_size)
     usual = backtest.usual_sizes(data.train)
     came = backtest.outcomes(part, held_out, usual)
-    headline = replace(HEADLINE, metric=_metric(data))
+    # Squared errors are what the field compares on long series.
+    headline = replace(HEADLINE, metric="mse" if data.train.examples.borders else "smape")
     state = Trainer(
         pipeline.model,
         _loss(config, usual),
         batches,
         batches,
-        lambda: _point_scores(pipeline, held_out, came),
+        lambda: came.scores(backtest.answers(pipeline, held_out)["mean"]),
         headline,
         _optimizer(config, steps=len(batches.epoch(0))),
         config.epochs,
@@ -339,11 +362,7 @@ def report(
 
 HEADLINE = Headline("smape", lower_is_better=True)
 SIGNATURES = ("serving_default", "update")
-BASES = {
-    "theta": "the Theta method",
-    "last": "the last value",
-    "season": "the last season",
-}
+BASES = {"theta": "Theta", "last": "the last value", "season": "the last season", "zero": "0"}
 
 
 def main() -> None:
@@ -353,20 +372,9 @@ def main() -> None:
     sys.exit(recipes(["forecasting", *sys.argv[1:]]))
 
 
-def _metric(data: series.SeriesSplit) -> str:
-    """Return what the field compares on: squared errors of long series, else sMAPE."""
-    return "mse" if data.train.examples.borders else HEADLINE.metric
-
-
 def _plain(config: Config, data: series.SeriesSplit) -> preprocessing.SeriesEncoder:
     """Return an encoder for windows that no model reads."""
     return preprocessing.SeriesEncoder(data.test.examples.horizon, config.look_back, base="last")
-
-
-def _point_scores(pipeline: Pipeline, windows: Any, came: Any) -> dict[str, float]:
-    from recipes import backtest
-
-    return came.scores(backtest.answers(pipeline, windows)["mean"])
 
 
 def _loss(config: Config, usual: tuple[float, ...]) -> Any:

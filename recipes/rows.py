@@ -56,11 +56,12 @@ def _histories(pipeline: Pipeline, words: Sequence[str]) -> Rows:
     """Return the series of tables; those of one table are the channels of one that has some."""
     from serving.rows import filled
     from zoo.datasets.series import read_series
+    from zoo.preprocessing import static_columns
 
     names: list[str] = []
     rows: list[dict[str, np.ndarray]] = []
     for word in words:
-        found = read_series(Path(word))
+        found = read_series(Path(word), statics=static_columns(pipeline.inputs))
         if pipeline.inputs["history"].shape[1:]:
             names.append(word)
             rows.append(_channels(pipeline, found))
@@ -78,6 +79,8 @@ def _histories(pipeline: Pipeline, words: Sequence[str]) -> Rows:
 
 def _history(pipeline: Pipeline, found: SeriesExamples) -> dict[str, np.ndarray]:
     """Return what a pipeline asks of one series, by input name."""
+    from zoo.preprocessing import static_rows
+
     (values,), (name,) = found.values, found.ids
     asked: dict[str, np.ndarray] = {"history": values.astype(np.float32)}
     if "timestamps" in pipeline.inputs:
@@ -95,7 +98,8 @@ def _history(pipeline: Pipeline, found: SeriesExamples) -> dict[str, np.ndarray]
             )
         asked["covariates"] = known[: len(values)].astype(np.float32)
         asked["future_covariates"] = ahead[:horizon].astype(np.float32)
-    return asked
+    statics = static_rows(pipeline.inputs, found.statics, f"{found.name}: series '{name}'")
+    return asked | {name: value[0] for name, value in statics.items()}
 
 
 def _channels(pipeline: Pipeline, found: SeriesExamples) -> dict[str, np.ndarray]:

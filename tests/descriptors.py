@@ -49,6 +49,7 @@ class Descriptor:
         bfloat16: dtype of the output under the policy "mixed_bfloat16".
         tolerance: Largest difference that two ways to the same float32 answer may have.
         bfloat16_tolerance: The same between bfloat16 and float32.
+        not_in_training: Inputs that decide about nothing in training.
     """
 
     make: type[keras.layers.Layer]
@@ -60,6 +61,7 @@ class Descriptor:
     bfloat16: str = "bfloat16"
     tolerance: float = 1e-6
     bfloat16_tolerance: float = 3e-2
+    not_in_training: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.make.__name__}{self.case and '-' + self.case}"
@@ -181,9 +183,11 @@ KNOWN = Port((6,), "float32", "what does not change, and a number per step to co
 def _forecaster(make: type[keras.Model], case: str = "", **arguments: Any) -> Descriptor:
     sizes = {"horizon": 4, "look_back": 8, "columns": 3, "known": 6, "units": 6, "dropout": 0.2}
     quantiles = {} if "levels" in arguments else {"quantiles": 2}
-    inputs = Ports(features=WINDOW, static=KNOWN, base=HORIZON, scale=HORIZON)
+    inputs = Ports(features=WINDOW, static=KNOWN, base=HORIZON, scale=HORIZON, spread=HORIZON)
     arguments = {**sizes, **quantiles, **arguments}
-    return Descriptor(make, inputs, FORECAST, arguments, case, bfloat16="float32")
+    return Descriptor(
+        make, inputs, FORECAST, arguments, case, bfloat16="float32", not_in_training=("spread",)
+    )
 
 
 def _paths(case: str, **arguments: Any) -> Descriptor:
@@ -196,14 +200,23 @@ def _paths(case: str, **arguments: Any) -> Descriptor:
 DESCRIPTORS = (
     Descriptor(
         layers.ConformalScaling,
-        Ports(corrections=FORECAST, base=HORIZON, scale=HORIZON),
+        Ports(corrections=FORECAST, base=HORIZON, scale=HORIZON, spread=HORIZON),
         FORECAST,
+        not_in_training=("spread",),
     ),
     _forecaster(models.RecurrentForecaster, layers=2, seen=5),
     _forecaster(models.RecurrentForecaster, "lstm", cell="lstm", layers=1, seen=8),
     _forecaster(models.SegmentForecaster, segment=2),
     _forecaster(models.SegmentForecaster, "lstm", cell="lstm", segment=4),
     _forecaster(models.AutoregressiveForecaster, levels=[0.1, 0.9], layers=1, paths=10),
+    _forecaster(
+        models.AutoregressiveForecaster,
+        "counts",
+        levels=[0.1, 0.9],
+        layers=1,
+        distribution="negative_binomial",
+        paths=10,
+    ),
     _paths("student"),
     _paths("gaussian-lstm", distribution="gaussian", cell="lstm", depth=1),
     Descriptor(

@@ -210,7 +210,11 @@ class TestTraining:
         self, descriptor: Descriptor, model: keras.Model
     ):
         batch = {name: tf.constant(values) for name, values in descriptor.batch().items()}
-        floats = [values for values in batch.values() if values.dtype.is_floating]
+        floats = [
+            values
+            for name, values in batch.items()
+            if values.dtype.is_floating and name not in descriptor.not_in_training
+        ]
         with tf.GradientTape() as tape:
             tape.watch(floats)
             loss = tf.reduce_sum(tf.square(model(batch, training=True)))

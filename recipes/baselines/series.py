@@ -85,6 +85,7 @@ def naive2(test: WindowBatches, period: int) -> SeriesBaseline:
 def linear(train: WindowBatches, test: WindowBatches) -> SeriesBaseline:
     """One ridge regression from the last values to all steps, relative to the last value.
 
+    Where no training window is whole, it is the last value.
     Source: Zeng et al. 2023, arXiv:2205.13504 (NLinear), with scikit-learn's closed form.
     """
     from sklearn.linear_model import Ridge
@@ -96,6 +97,8 @@ def linear(train: WindowBatches, test: WindowBatches) -> SeriesBaseline:
     lags = min(LAGS, int(np.median([len(past) for past in pasts])), train.look_back)
     whole = [k for k, past in enumerate(pasts) if len(past) >= lags]
     whole = [k for k in whole if not np.isnan(futures[k]).any()]
+    if not whole:
+        return naive(test)
     x, last, size = _scaled([pasts[k] for k in whole], lags)
     model = Ridge(PENALTY).fit(x, (futures[whole] - last) / size)
     x, last, size = _scaled([*_pasts(test)], lags)

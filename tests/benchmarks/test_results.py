@@ -89,6 +89,28 @@ def test_scores_are_means_over_the_values_of_a_field_too(
         quality.main(["sentiment", "--over", "units"])
 
 
+def forecast(name: str, smape: float, coverage: float, windows: int) -> dict[str, Any]:
+    """A record of a forecasting run, as far as its table is concerned."""
+    return {
+        "recipe": "forecasting",
+        "headline": "smape",
+        "data": {"name": name, "test": windows},
+        "test": summarise([{"smape": smape, "owa": 0.8, "coverage": {"80": coverage, "95": 0.95}}]),
+        "baselines": summarise([{"theta": {"smape": 14.0}, "linear": {"smape": 16.0}}]),
+    }
+
+
+def test_all_of_m3_is_a_mean_over_the_steps_of_its_frequencies() -> None:
+    sizes = {"m3-yearly": 645, "m3-quarterly": 756, "m3-monthly": 1428, "m3-other": 174}
+    records = {name: forecast(name, 10.0, 0.8, size) for name, size in sizes.items()}
+    records["m3-monthly"] = forecast("m3-monthly", 20.0, 0.7, 1428)
+    *rows, last = results.intervals_table(records).splitlines()
+    assert rows[-2] == ("| m3-monthly | smape 20.00 | 14.00 | 16.00 | 0.800 | 70.0 % | 95.0 % |")
+    # 1428 * 18 of 645 * 6 + 756 * 8 + 1428 * 18 + 174 * 8 steps.
+    assert last == "| all of M3, by steps | smape 16.94 | 14.00 | 16.00 |  | 73.1 % | 95.0 % |"
+    assert "all of M3" not in results.intervals_table({"m3-other": records["m3-other"]})
+
+
 def test_a_changed_file_makes_a_record_stale(record: dict[str, Any]) -> None:
     assert results.stale("some", record) == []
     record["files"]["recipes/sentiment.py"] = "0" * 64
@@ -119,6 +141,8 @@ def test_the_readme_gets_the_table_and_the_check_then_passes(
 
 def test_the_committed_records_agree_with_the_readme() -> None:
     readme = results.README.read_text()
-    assert results.table(results.read(results.RESULTS)) in readme
+    records = results.read(results.RESULTS)
+    assert results.table(records) in readme
+    assert results.intervals_table(records) in readme
     for name, speed in results.read(results.RESULTS / results.SPEED).items():
         assert results.SPEED_TABLES[name](speed) in readme

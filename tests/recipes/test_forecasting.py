@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from recipes import forecasting as recipe
 from recipes.__main__ import main
 from recipes.config import from_json, to_json
 from recipes.report import typical_rows
 from recipes.run import Run
+from serving.export import export
 from zoo.datasets.series import SeriesExamples, split_series
 from zoo.errors import ConfigError, DataError
 from zoo.pipeline import Pipeline
@@ -114,6 +116,90 @@ class TestPaths:
         results = json.loads((folder / "metrics.json").read_text())
         assert results["test"]["smape"] < results["baselines"]["naive"]["smape"] / 2
         assert results["test"]["coverage"]["80"] == pytest.approx(0.80, abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def visits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Counts of 40 series, many of one region and few of the other, seldom observed."""
+    generator = np.random.default_rng(0)
+    lines = ["unique_id,ds,y,region,size"]
+    for place in range(40):
+        region, rate = ("north", 40) if place % 2 else ("south", 4)
+        for step in range(20):
+            count = generator.negative_binomial(1, 1 / (1 + rate))
+            # So little is observed that the history alone says little.
+            shown = "" if step < 12 and generator.random() < 0.7 else count
+            lines.append(f"s{place},{step},{shown},{region},{1 + place % 4}")
+    file = tmp_path_factory.mktemp("own") / "visits.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def counted(visits: Path) -> Path:
+    """The run folder of a model of counts that is told region and size."""
+    folder = visits.parent / "run"
+    words = ["forecasting", "train", "--preset", "counts", "--data", str(visits), "--horizon", "4"]
+    words += ["--statics", "region", "size", "--units", "16", "--layers", "1", "--look-back", "24"]
+    words += ["--seen", "24", "--epochs", "8", "--windows-per-epoch", "600", "--dropout", "0"]
+    words += ["--batch-size", "32", "--learning-rate", "0.01", "--run-dir", str(folder)]
+    assert main(words) == 0
+    return folder
+
+
+class TestCountsAndStatics:
+    """An own table of counts that says what each series is, as far as the exported model."""
+
+    def test_it_learns_counts(self, counted: Path):
+        results = json.loads((counted / "metrics.json").read_text())
+        others = [results["baselines"][name]["mae"] for name in ("naive", "drift", "theta")]
+        assert results["test"]["mae"] < min(others)
+        assert results["test"]["coverage"]["80"] > 0.7
+
+    def test_predict_reads_the_statics_of_a_table(
+        self, counted: Path, visits: Path, capsys: pytest.CaptureFixture[str]
+    ):
+        assert main(["forecasting", "predict", "--run-dir", str(counted), str(visits)]) == 0
+        answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert len(answers) == 40
+        lowest = [min(step) for answer in answers for step in answer["quantiles"]]
+        assert min(lowest) >= 0
+
+    def test_the_signature_takes_them_and_answers_without(self, counted: Path, tmp_path: Path):
+        folder = export(counted, tmp_path, "visits")
+        served = tf.saved_model.load(str(folder)).signatures["serving_default"]
+        history = np.full((4, 12), np.nan, np.float32)
+        history[:, 8] = [13.0, 13.0, 13.0, 2.5]
+        raw = {
+            "history": history,
+            "length": np.full(4, 12, np.int32),
+            "static_region": np.array(["north", "south", "nowhere", "south"]),
+            "static_size": np.array([1, 1, np.nan, 1], np.float32),
+        }
+        answer = served(**{name: tf.constant(values) for name, values in raw.items()})
+        assert set(served.structured_input_signature[1]) == set(raw)
+        reason = b"history must hold counts: whole numbers from 0 on"
+        assert answer["status"].numpy().tolist() == [b"", b"", b"", reason]
+        north, south, neutral, refused = answer["mean"].numpy().mean(axis=1)
+        # One history, told apart by the static alone; an unknown region lies between.
+        assert 1.2 * south < north
+        assert south < neutral < north
+        assert refused == 0
+
+    @pytest.mark.parametrize(
+        ("words", "reason"),
+        [
+            (["--preset", "counts"], "counts must be whole numbers from 0 on, and series '"),
+            (["--preset", "tiny", "--statics", "size"], "statics are columns of an own table"),
+        ],
+    )
+    def test_what_is_no_count_or_no_table_is_refused(
+        self, words: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ):
+        words = ["forecasting", "train", "--dataset", "synthetic", *words]
+        assert main([*words, "--run-dir", str(tmp_path / "run")]) == 2
+        assert reason in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
 
 
 class TestKnownAhead:
@@ -236,8 +322,18 @@ class TestConfig:
             ({"loss": "likelihood"}, "'autoregressive' and loss 'likelihood' need each other"),
             (
                 {"model": "autoregressive", "loss": "likelihood"},
-                "model 'autoregressive' takes base 'last', not 'theta'",
+                "with distribution 'student_t' takes base 'last', not 'theta'",
             ),
+            (
+                {
+                    "model": "autoregressive",
+                    "loss": "likelihood",
+                    "base": "last",
+                    "distribution": "negative_binomial",
+                },
+                "with distribution 'negative_binomial' takes base 'zero', not 'last'",
+            ),
+            ({"base": "zero"}, "base 'zero' takes distribution 'negative_binomial'"),
             ({"levels": ()}, "levels must rise and be between 0 and 1"),
         ],
     )

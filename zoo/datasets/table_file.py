@@ -136,7 +136,7 @@ def _read_text(path: Path) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{path}, line {line}: a zero byte; the file must be UTF-8 text")
     if not text.strip():
-        raise DataError(f"{path} is empty; it needs rows with a text and a label")
+        raise DataError(f"{path} is empty; it needs a row at least")
     return text
 
 
@@ -185,7 +185,7 @@ def _named(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[Row]:
         empty = False
         yield line, dict(zip(columns, fields, strict=True))
     if empty:
-        raise DataError(f"{path} has a header and no rows; it needs rows with a text and a label")
+        raise DataError(f"{path} has a header and no rows; it needs one at least")
 
 
 def _read_jsonl(path: Path, text: str) -> Iterator[Row]:

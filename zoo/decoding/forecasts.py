@@ -94,7 +94,7 @@ def fit_offsets(
 
     Args:
         truth: `float[rows, horizon]`, outcomes that the model was not trained on, in units of
-            the window's scale; NaN where there is none.
+            the window; NaN where there is none.
         quantiles: `float[rows, horizon, levels]` in the same units.
         levels: Of the quantiles.
         weights: `float[rows]`, how much each row counts; 1 is the weight of a row to come.

@@ -8,18 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from scipy import stats
 
 from zoo.errors import ConfigError, UnknownNameError
+from zoo.layers.distributions import DISTRIBUTIONS
 from zoo.layers.dropout import VariationalDropout
 from zoo.layers.losses import masked_mean
 from zoo.layers.recurrent import recurrent
-
-FREEDOM = 5.0
-"""Degrees of freedom of "student_t"."""
-
-_LEAST_SPREAD = 1e-3
-DISTRIBUTIONS = ("gaussian", "student_t")
 
 
 @keras.saving.register_keras_serializable(package="seqzoo")
@@ -28,8 +22,9 @@ class SampledPaths(keras.layers.Layer):
 
     Takes `[features, static]`, `float32[rows, look_back, 2 + told]` and `float32[rows, known]`.
     The first column of features is the value, the second whether it was observed, the others are
-    known ahead; `static` ends with `horizon * told` numbers, the same of the steps to come. Gives
-    `float32[rows, horizon, 1 + levels]`: mean and quantiles over the paths.
+    known ahead; `static` ends with `horizon * told` numbers, the same of the steps to come. For
+    counts a third input is `scale`, `float32[rows, horizon]`, the same at each step: the unit of
+    the values. Gives `float32[rows, horizon, 1 + levels]`: mean and quantiles over the paths.
 
     The noise of the paths is the same for every row and call, spread evenly at each step, so that
     an answer depends on its row alone.
@@ -43,7 +38,8 @@ class SampledPaths(keras.layers.Layer):
         units: State size.
         depth: Number of recurrent layers.
         dropout: Variational dropout behind each of them, in `log_likelihood`.
-        distribution: Of the next value, "gaussian" or "student_t".
+        distribution: Of the next value, "gaussian", "student_t" or, of counts that are seen from
+            0, "negative_binomial".
         paths: How many are drawn.
     """
 
@@ -60,7 +56,8 @@ class SampledPaths(keras.layers.Layer):
         paths: int = 100,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        # Counts are no counts any more in bfloat16; the recurrence casts for itself.
+        super().__init__(autocast=False, **options)
         if distribution not in DISTRIBUTIONS:
             raise UnknownNameError("distribution", distribution, DISTRIBUTIONS)
         if min(horizon, depth, paths) < 1 or told < 0:
@@ -77,10 +74,11 @@ class SampledPaths(keras.layers.Layer):
         ]
         self.drops = [VariationalDropout(dropout, name=f"dropout_{n}") for n in range(depth)]
         self.score = keras.layers.Dense(2, dtype="float32", name="distribution")
-        self._noise = _noise(distribution, paths, horizon)
+        self._next = DISTRIBUTIONS[distribution]
+        self._noise = self._next.noise(paths, horizon)
 
     def build(self, input_shape: Any) -> None:
-        (_, _, columns), (_, known) = input_shape
+        (_, _, columns), (_, known) = input_shape[:2]
         width = columns + known - self.horizon * self.told
         for layer, drop in zip(self.stack, self.drops, strict=True):
             layer.build((None, None, width))
@@ -90,25 +88,25 @@ class SampledPaths(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Any) -> Any:
-        features, static = inputs
+        features, static, scale = self._scaled(inputs)
         x, context, ahead = self._parts(features, static)
-        states, centre, spread = [], None, None
+        states = []
         for layer in self.stack:
             x, *state = layer(x)
             states.append([self._per_path(each) for each in state])
-        centre, spread = self._distribution(x[:, -1:])
-        centre, spread = self._per_path(centre[:, 0]), self._per_path(spread[:, 0])
+        raw, scale = self._per_path(self.score(x[:, -1])), self._per_path(scale)
         context, values = self._per_path(context), []
         for step in range(self.horizon):
-            noise = ops.tile(self._noise[:, step], (ops.shape(features)[0],))
-            values.append(centre + spread * noise)
+            noise = ops.tile(self._noise[:, step], (ops.shape(features)[0], 1))
+            parameters = self._next.parameters(raw, scale)
+            values.append(self._next.draw(*parameters, scale, noise))
             if step + 1 < self.horizon:
                 told = self._per_path(ahead[:, step + 1])
                 value = ops.stack([values[-1], ops.ones_like(values[-1])], axis=-1)
                 x = ops.concatenate([value, told, context], axis=-1)
                 for place, layer in enumerate(self.stack):
                     x, states[place] = layer.cell(ops.cast(x, self.compute_dtype), states[place])
-                centre, spread = (each[:, 0] for each in self._distribution(x[:, None]))
+                raw = self.score(x)
         return self._summary(ops.stack(values, axis=1))
 
     def log_likelihood(self, inputs: Any, future: Any, known: Any, weights: Any) -> Any:
@@ -120,7 +118,7 @@ class SampledPaths(keras.layers.Layer):
             known: `bool[rows, horizon]`, which of them are known.
             weights: `float32[rows]`, 0 for rows that do not count.
         """
-        features, static = inputs
+        features, static, scale = self._scaled(inputs)
         future = ops.where(known, future, 0.0)
         seen = ops.cast(known, "float32")
         values = ops.concatenate([features[:, :, 0], future], axis=1)
@@ -133,9 +131,17 @@ class SampledPaths(keras.layers.Layer):
         x = ops.concatenate([past, ops.concatenate(more, axis=-1)], axis=1)
         for layer, drop in zip(self.stack, self.drops, strict=True):
             x = drop(layer(x, training=True)[0], training=True)
-        centre, spread = self._distribution(x)
-        density = self._log_density((values[:, 1:] - centre) / spread) - ops.log(spread)
+        parameters = self._next.parameters(self.score(x), scale[:, None])
+        density = self._next.log_density(values[:, 1:], *parameters, scale[:, None])
         return masked_mean(density, observed[:, 1:] * weights[:, None])
+
+    def _scaled(self, inputs: Any) -> tuple[Any, Any, Any]:
+        """Return features, static and the scale of each row, `float32[rows]`, 1 if there is none.
+
+        Only counts have one.
+        """
+        features, static, *scale = inputs
+        return features, static, scale[0][:, 0] if scale else ops.ones_like(features[:, 0, 0])
 
     def _parts(self, features: Any, static: Any) -> tuple[Any, Any, Any]:
         """Return the inputs of the recurrence, what is static, and what is known ahead.
@@ -148,17 +154,6 @@ class SampledPaths(keras.layers.Layer):
         told = ops.concatenate([features[:, 1:, 2:], ahead[:, :1]], axis=1)
         every = ops.repeat(context[:, None], steps, axis=1)
         return ops.concatenate([features[:, :, :2], told, every], axis=-1), context, ahead
-
-    def _distribution(self, x: Any) -> tuple[Any, Any]:
-        """Return centre and spread of the next value, `float32[rows, steps]` each."""
-        raw = self.score(x)
-        return raw[..., 0], ops.softplus(raw[..., 1]) + _LEAST_SPREAD
-
-    def _log_density(self, x: Any) -> Any:
-        if self.distribution == "gaussian":
-            return -0.5 * ops.square(x) - 0.5 * float(np.log(2 * np.pi))
-        constant = float(stats.t.logpdf(0, FREEDOM))
-        return constant - (FREEDOM + 1) / 2 * ops.log1p(ops.square(x) / FREEDOM)
 
     def _per_path(self, rows: Any) -> Any:
         """Return every row once per path, `[rows * paths, ...]`."""
@@ -209,13 +204,5 @@ class LikelihoodLoss:
         scaled = (future - base) / ops.where(scale > 0, scale, 1.0)
         rows = ops.shape(base)[0] // ops.shape(weights)[0]
         paths = model.get_layer(self._layer)
-        inputs = [features["features"], features["static"]]
+        inputs = [features["features"], features["static"], ops.where(scale > 0, scale, 1.0)]
         return -paths.log_likelihood(inputs, scaled, known, ops.repeat(weights, rows))
-
-
-def _noise(distribution: str, paths: int, horizon: int) -> np.ndarray:
-    """Return `float32[paths, horizon]`: at each step quantiles at even distances, shuffled."""
-    generator = np.random.default_rng(0)
-    shares = (np.arange(paths) + 0.5) / paths
-    even = stats.norm.ppf(shares) if distribution == "gaussian" else stats.t.ppf(shares, FREEDOM)
-    return np.stack([generator.permutation(even) for _ in range(horizon)], axis=1).astype("float32")

@@ -16,14 +16,23 @@ from zoo.layers.losses import masked_mean
 class ConformalScaling(keras.layers.Layer):
     """Add corrections to a base forecast, and to each quantile what calibration found missing.
 
-    Takes `[corrections, base, scale]`: `float32[rows, horizon, 1 + quantiles]`, of which the
-    first is the point forecast, and `float32[rows, horizon]` twice. Gives
-    `float32[rows, horizon, 1 + quantiles]`, base + scale (correction + offset), the quantiles in
-    rising order. The offsets are weights that are not trained but set by
-    `zoo.decoding.fit_offsets`, since quantiles that a network learned are too narrow on what it
-    has not seen. The point forecast has none.
-    Source: Romano et al. 2019, arXiv:1905.03222 (conformalised quantile regression).
+    Takes `[corrections, base, scale, spread]`: `float32[rows, horizon, 1 + quantiles]`, of which
+    the first is the point forecast, and `float32[rows, horizon]` thrice. Gives
+    `float32[rows, horizon, 1 + quantiles]`: base + scale * correction, and as far from the point
+    forecast as spread (correction - that of the point + offset) the quantiles, in rising order.
+    In training all are base + scale * correction. The offsets are weights that are not trained but
+    set by `zoo.decoding.fit_offsets`, since quantiles that a network learned are too narrow on
+    what it has not seen; the spread lets them be wider where a series has become restless.
+    Source: Romano et al. 2019, arXiv:1905.03222 (conformalised quantile regression); Lei et al.
+    2018, arXiv:1604.04173, section 5.2 (scores in units of a spread).
+
+    Args:
+        lowest: No forecast is below it, outside of training; None for no such border.
     """
+
+    def __init__(self, lowest: float | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.lowest = lowest
 
     def build(self, input_shape: Any) -> None:
         _, horizon, columns = input_shape[0]
@@ -32,17 +41,21 @@ class ConformalScaling(keras.layers.Layer):
         )
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        corrections, base, scale = inputs
+        corrections, base, scale, spread = inputs
+        if training:
+            # Each column is one quantile's, whatever it says.
+            return base[:, :, None] + scale[:, :, None] * corrections
+        point = base[:, :, None] + scale[:, :, None] * corrections[:, :, :1]
         offsets = ops.cast(self.offsets, corrections.dtype)
-        quantiles = corrections[:, :, 1:] + offsets
-        # In training each column is one quantile's, whatever it says.
-        if not training:
-            quantiles = ops.sort(quantiles, axis=-1)
-        every = ops.concatenate([corrections[:, :, :1], quantiles], axis=-1)
-        return base[:, :, None] + scale[:, :, None] * every
+        apart = ops.sort(corrections[:, :, 1:] - corrections[:, :, :1] + offsets, axis=-1)
+        answers = ops.concatenate([point, point + spread[:, :, None] * apart], axis=-1)
+        return answers if self.lowest is None else ops.maximum(answers, self.lowest)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape[0]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "lowest": self.lowest}
 
 
 def pinball_loss(errors: Any, levels: Sequence[float]) -> Any:

@@ -47,7 +47,12 @@ def mase(truth: np.ndarray, forecast: np.ndarray, scale: np.ndarray) -> float:
 
 
 def owa(smape_of: float, mase_of: float, smape_naive2: float, mase_naive2: float) -> float:
-    """Return the mean of sMAPE and MASE, each as a share of that of the forecast Naive 2."""
+    """Return the mean of sMAPE and MASE, each as a share of that of the forecast Naive 2.
+
+    NaN where that one is without any error, as on constants.
+    """
+    if not smape_naive2 or not mase_naive2:
+        return float("nan")
     return (smape_of / smape_naive2 + mase_of / mase_naive2) / 2
 
 

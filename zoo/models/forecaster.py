@@ -18,8 +18,14 @@ from zoo.layers.recurrent import recurrent
 class _Forecaster(keras.Model):
     """What the two share: inputs, the scaling on the way out, and their config."""
 
-    def _graph(self, sizes: dict[str, int], corrections: Any, options: dict[str, Any]) -> None:
-        """Become the functional model of `corrections(features, static)`."""
+    def _graph(
+        self,
+        sizes: dict[str, int],
+        corrections: Any,
+        options: dict[str, Any],
+        lowest: float | None = None,
+    ) -> None:
+        """Become the functional model of `corrections(features, static, scale)`."""
         for name in ("horizon", "look_back", "columns", "known", "quantiles", "units"):
             if sizes[name] < (0 if name == "quantiles" else 1):
                 raise ConfigError(f"{name} must be at least 1, not {sizes[name]}")
@@ -29,9 +35,12 @@ class _Forecaster(keras.Model):
         static = keras.Input((sizes["known"],), dtype="float32", name="static")
         base = keras.Input((sizes["horizon"],), dtype="float32", name="base")
         scale = keras.Input((sizes["horizon"],), dtype="float32", name="scale")
-        unscaled = ConformalScaling(dtype="float32", name="scaling")
+        spread = keras.Input((sizes["horizon"],), dtype="float32", name="spread")
+        unscaled = ConformalScaling(lowest, dtype="float32", name="scaling")
+        corrected = corrections(features, static, scale)
         inputs = {"features": features, "static": static, "base": base, "scale": scale}
-        super().__init__(inputs, unscaled([corrections(features, static), base, scale]), **options)
+        outputs = unscaled([corrected, base, scale, spread])
+        super().__init__({**inputs, "spread": spread}, outputs, **options)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
@@ -43,9 +52,9 @@ class _Forecaster(keras.Model):
 class RecurrentForecaster(_Forecaster):
     """A recurrent encoder of the last steps, and one layer that gives every step to come.
 
-    Takes `features: float32[rows, look_back, columns]`, `static: float32[rows, known]`, and `base`
-    and `scale`, `float32[rows, horizon]`; gives `float32[rows, horizon, 1 + quantiles]`. Untrained
-    it gives nearly the base.
+    Takes `features: float32[rows, look_back, columns]`, `static: float32[rows, known]`, and `base`,
+    `scale` and `spread`, `float32[rows, horizon]`; gives `float32[rows, horizon, 1 + quantiles]`.
+    Untrained it gives nearly the base.
     Source: Wen et al. 2017, arXiv:1711.11053 (direct forecasts of every horizon); Smyl 2020,
     International Journal of Forecasting 36 (a recurrent network that corrects smoothing).
 
@@ -97,7 +106,7 @@ class RecurrentForecaster(_Forecaster):
         shape = keras.layers.Reshape((horizon, answers), dtype="float32", name="columns")
 
         # === Graph ===
-        def corrections(features: Any, static: Any) -> Any:
+        def corrections(features: Any, static: Any, _: Any) -> Any:
             told = keras.layers.RepeatVector(seen)(context(static))
             x = keras.layers.Concatenate()([features[:, -seen:], told])
             for layer, drop in zip(stack, drops, strict=True):
@@ -199,7 +208,7 @@ class SegmentForecaster(_Forecaster):
         shape = keras.layers.Reshape((horizon, answers), dtype="float32", name="columns")
 
         # === Graph ===
-        def corrections(features: Any, static: Any) -> Any:
+        def corrections(features: Any, static: Any, _: Any) -> Any:
             _, *state = encode(embed(cut(features)))
             # Every segment to come is a row of its own.
             state = [_repeated(each, future) for each in state]
@@ -254,7 +263,8 @@ class AutoregressiveForecaster(_Forecaster):
     """A recurrence that draws whole futures, one value after the other.
 
     Inputs and output are those of `RecurrentForecaster`, of windows whose base is one value for
-    all steps to come. It is trained by `LikelihoodLoss`; see `zoo.layers.SampledPaths`.
+    all steps to come, 0 for counts. It is trained by `LikelihoodLoss`; see
+    `zoo.layers.SampledPaths`.
     Source: Salinas et al. 2020, arXiv:1704.04110 (DeepAR).
 
     Args:
@@ -268,7 +278,7 @@ class AutoregressiveForecaster(_Forecaster):
         units: State size.
         layers: Number of recurrent layers.
         dropout: Variational dropout behind each of them.
-        distribution: Of the next value, "gaussian" or "student_t".
+        distribution: Of the next value, "gaussian", "student_t" or "negative_binomial".
         paths: Futures that are drawn.
     """
 
@@ -300,6 +310,7 @@ class AutoregressiveForecaster(_Forecaster):
             paths,
             name="paths",
         )
+        counts = distribution == "negative_binomial"
 
         # === Graph ===
         self._graph(
@@ -311,8 +322,10 @@ class AutoregressiveForecaster(_Forecaster):
                 "quantiles": len(levels),
                 "units": units,
             },
-            lambda features, static: draw([features, static]),
+            lambda *inputs: draw([*inputs[: 3 if counts else 2]]),
             options,
+            # There are no counts below 0, whatever calibration finds missing.
+            lowest=0.0 if counts else None,
         )
 
         # === Config ===

@@ -8,6 +8,10 @@ from .normalisation import RunningNormalisation as RunningNormalisation
 from .normalisation import normalise as normalise
 from .seasonality import Theta as Theta
 from .series import SeriesEncoder as SeriesEncoder
+from .statics import Statics as Statics
+from .statics import fit_statics as fit_statics
+from .statics import static_columns as static_columns
+from .statics import static_rows as static_rows
 from .targets import character_targets as character_targets
 from .targets import class_targets as class_targets
 from .text import TextEncoder as TextEncoder

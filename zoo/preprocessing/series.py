@@ -17,11 +17,14 @@ import tensorflow as tf
 from zoo.errors import ConfigError, UnknownNameError
 from zoo.ports import Endpoint, Port, Ports
 from zoo.preprocessing.calendar import ahead, check_cycles, cyclic
+from zoo.preprocessing.gaps import cut, filled, restlessness
 from zoo.preprocessing.seasonality import Theta
+from zoo.preprocessing.statics import Fitted, Statics
 
-BASES = ("theta", "last", "season")
+BASES = ("theta", "last", "season", "zero")
 NO_NUMBER = "history must hold at least one number"
 INFINITE = "history must be finite; what is missing is written as NaN"
+NO_COUNTS = "history must hold counts: whole numbers from 0 on"
 _FAR = 3.0
 """Scaled values of "theta" are cut at this distance from the level."""
 
@@ -36,15 +39,17 @@ class SeriesEncoder(tf.Module):
     `length: int32[batch]`, how many steps of each row are real; with a calendar
     `timestamps: int64[batch, time]`, seconds since 1970; with covariates
     `covariates: float32[batch, time, covariates]` of the same steps, and
-    `future_covariates: float32[batch, horizon, covariates]`. A channel is forecast from its own
-    past, so that there are `rows = batch * channels`. Gives
+    `future_covariates: float32[batch, horizon, covariates]`; with statics an input for each, see
+    `Statics`. A channel is forecast from its own past, so that there are
+    `rows = batch * channels`. Gives
 
         features  `float32[rows, look_back, columns]`: scaled values, of "theta" without and with
                   their season, whether they were observed, calendar and covariates
-        static    `float32[rows, known]`: what does not change over the window, and calendar and
-                  covariates of the steps to come
+        static    `float32[rows, known]`: what does not change over the window, statics among
+                  it, and calendar and covariates of the steps to come
         base      `float32[rows, horizon]`: the forecast that the model corrects
         scale     `float32[rows, horizon]`: the unit of its corrections
+        spread    `float32[rows, horizon]`: the unit of what quantiles are from them
         status    `string[batch]`, '' for a good row
 
     A bad row is a constant 0.
@@ -55,11 +60,15 @@ class SeriesEncoder(tf.Module):
         period: Steps of a season, 1 for none.
         base: "theta": the Theta method, whose season and level are taken out of the features;
             "last" or "season": the last value or season again, with the deviation of the window
-            as the scale.
+            as the scale; "zero": 0, for counts, with 1 + the mean of the window as the scale, as
+            in Salinas et al. 2020, arXiv:1704.04110.
         usual: The usual size of each channel's values, for the latter two; one number per
             channel. Without it there is one channel and no axis for it.
         calendar: Cycles whose place is told, of "day", "week" and "year".
         covariates: Mean and deviation of each covariate that is known ahead.
+        statics: What is known of a series as a whole, as `fit_statics` returns it.
+        recent: The spread is the scale, times how much a step of so many last ones changes,
+            beside one of the whole window; 0 for the scale alone.
 
     Raises:
         ConfigError: A size is below 1, or the look-back shorter than 2 or a period.
@@ -75,6 +84,8 @@ class SeriesEncoder(tf.Module):
         usual: Sequence[float] = (),
         calendar: Sequence[str] = (),
         covariates: Sequence[tuple[float, float]] = (),
+        statics: Fitted | None = None,
+        recent: int = 0,
     ) -> None:
         super().__init__()
         check_cycles(calendar)
@@ -88,6 +99,7 @@ class SeriesEncoder(tf.Module):
         self.horizon, self.look_back, self.period, self.base = horizon, look_back, period, base
         self.usual, self.calendar = tuple(usual), tuple(calendar)
         self.covariates = tuple((float(mean), float(size)) for mean, size in covariates)
+        self.statics, self.recent = Statics(statics or {}), recent
         self._theta = Theta(look_back, horizon, period) if base == "theta" else None
 
     @property
@@ -98,8 +110,8 @@ class SeriesEncoder(tf.Module):
     @property
     def known(self) -> int:
         """Numbers that do not change over a window."""
-        own = self.period + 2 if self.base == "theta" else self.channels
-        return own + self.horizon * self._told
+        own = self.period + 2 if self.base == "theta" else self.channels + (self.base == "zero")
+        return own + self.statics.size + self.horizon * self._told
 
     @property
     def _told(self) -> int:
@@ -125,7 +137,7 @@ class SeriesEncoder(tf.Module):
             ports["future_covariates"] = Port(
                 (self.horizon, size), "float32", "the same of the steps to come"
             )
-        return Ports(**ports)
+        return Ports(**ports, **self.statics.ports)
 
     @property
     def _axis(self) -> tuple[int, ...]:
@@ -135,23 +147,24 @@ class SeriesEncoder(tf.Module):
         history = raw["history"]
         length = tf.clip_by_value(raw["length"], 0, tf.shape(history)[1])
         places = length[:, None] - self.look_back + tf.range(self.look_back)[None]
-        window = _steps(history, places)
+        window = cut(history, places)
         inside = tf.cast(places >= 0, tf.float32)
         inside = inside[..., None] if self._axis else inside
         observed = inside * tf.cast(~tf.math.is_nan(window), tf.float32)
-        return self.encode(window, observed, *self._known_ahead(raw, places))
+        series = self.statics(raw) if self.statics.size else None
+        return self.encode(window, observed, *self._known_ahead(raw, places), series)
 
     def _known_ahead(self, raw: Mapping[str, Any], places: Any) -> tuple[Any, Any]:
         """Return calendar and covariates, `float32[batch, look_back, told]` and of the horizon."""
         past, future = [], []
         if self.calendar:
-            times = _steps(raw["timestamps"], places)
+            times = cut(raw["timestamps"], places)
             past.append(cyclic(times, self.calendar))
             future.append(cyclic(ahead(times, self.horizon), self.calendar))
         if self.covariates:
             mean, size = tf.unstack(tf.constant(self.covariates), axis=1)
             for part, values in (
-                (past, _steps(raw["covariates"], places)),
+                (past, cut(raw["covariates"], places)),
                 (future, raw["future_covariates"]),
             ):
                 scaled = tf.math.divide_no_nan(values - mean, size)
@@ -161,7 +174,12 @@ class SeriesEncoder(tf.Module):
         return tf.concat(past, axis=-1), tf.concat(future, axis=-1)
 
     def encode(
-        self, window: Any, observed: Any, past: Any = None, future: Any = None
+        self,
+        window: Any,
+        observed: Any,
+        past: Any = None,
+        future: Any = None,
+        series: Any = None,
     ) -> dict[str, Any]:
         """Return what the call returns.
 
@@ -170,25 +188,43 @@ class SeriesEncoder(tf.Module):
             observed: The same shape, 1 where there is a value and 0 where there is none.
             past: `float32[batch, look_back, told]`, calendar and covariates, if there are any.
             future: The same of the horizon.
+            series: `float32[batch, statics]`, if there are any.
         """
-        every_axis = list(range(1, len(window.shape)))
-        infinite = tf.reduce_any(tf.math.is_inf(window) & (observed > 0), axis=every_axis)
-        empty = tf.reduce_sum(observed, axis=every_axis) == 0
-        status = tf.where(empty, NO_NUMBER, tf.where(infinite, INFINITE, ""))
-        observed = tf.where(_like(infinite, observed), 0.0, observed)
+        status = self._status(window, observed)
+        observed = tf.where(_like(status == "", observed), observed, 0.0)
         window = tf.where(observed > 0, window, 0.0)
         rows, seen = self._rows(window), self._rows(observed)
-        values = _filled(rows, seen)
-        if self._theta is None:
-            encoded = self._by_repeating(values, seen)
-        else:
+        values = filled(rows, seen)
+        if self._theta is not None:
             encoded = self._by_theta(self._theta, values, seen)
+        elif self.base == "zero":
+            encoded = self._by_counting(values, seen)
+        else:
+            encoded = self._by_repeating(values, seen)
+        restless = restlessness(values, seen, self.recent) if self.recent else 1.0
+        encoded["spread"] = encoded["scale"] * restless
+        if series is not None:
+            every = tf.repeat(series, self.channels, axis=0)
+            encoded["static"] = tf.concat([encoded["static"], every], axis=-1)
         if past is not None:
             told = tf.reshape(future, [-1, self.horizon * self._told])
             for name, more in (("features", past), ("static", told)):
                 every = tf.repeat(more, self.channels, axis=0)
                 encoded[name] = tf.concat([encoded[name], every], axis=-1)
         return {**encoded, "status": status}
+
+    def _status(self, window: Any, observed: Any) -> Any:
+        """Return '' for rows that can be forecast, else why not, `string[batch]`."""
+        every_axis = list(range(1, len(window.shape)))
+
+        def any_of(wrong: Any) -> Any:
+            return tf.reduce_any(wrong & (observed > 0), axis=every_axis)
+
+        status = tf.where(any_of(tf.math.is_inf(window)), INFINITE, "")
+        if self.base == "zero":
+            wrong = any_of((window < 0) | (window != tf.floor(window)))
+            status = tf.where(wrong & (status == ""), NO_COUNTS, status)
+        return tf.where(tf.reduce_sum(observed, axis=every_axis) == 0, NO_NUMBER, status)
 
     def _rows(self, values: Any) -> Any:
         """Return `float32[batch * channels, look_back]`."""
@@ -238,12 +274,26 @@ class SeriesEncoder(tf.Module):
             "scale": tf.repeat(scale * size, self.horizon, axis=1),
         }
 
+    def _by_counting(self, values: Any, observed: Any) -> dict[str, Any]:
+        batch = tf.shape(values)[0] // self.channels
+        count = tf.maximum(tf.reduce_sum(observed, axis=1, keepdims=True), 1.0)
+        scale = 1 + tf.reduce_sum(values * observed / count, axis=1, keepdims=True)
+        every = tf.repeat(scale, self.horizon, axis=1)
+        channel = tf.tile(tf.eye(self.channels), [batch, 1])
+        return {
+            "features": tf.stack([values / scale * observed, observed], axis=-1),
+            # Small counts are spread otherwise than large ones.
+            "static": tf.concat([channel, tf.math.log(scale)], axis=1),
+            "base": tf.zeros_like(every),
+            "scale": every,
+        }
+
     def entrances(self, model: Any, finish: Any) -> dict[str, Endpoint]:
         """Return `update`: one new value at a time, the window travelling with the calls.
 
-        With a calendar or covariates there is none: what is known ahead is the client's to send.
+        With a calendar, covariates or statics there is none: those are the client's to send.
         """
-        if self._told:
+        if self._told or self.statics.size:
             return {}
         size = 2 * self.look_back * self.channels
         state = Port((size,), "float32", "what was observed so far; zeros to begin with")
@@ -283,6 +333,7 @@ class SeriesEncoder(tf.Module):
             "negative": (-wave, time),
             "huge": (1e12 * wave, time),
             "tiny": (1e-12 * wave, time),
+            "counts": (np.floor(wave), time),
         }
         history = np.array([values for values, _ in rows.values()], np.float32)
         if self._axis:
@@ -300,7 +351,7 @@ class SeriesEncoder(tf.Module):
             probes["future_covariates"] = np.resize(
                 known, (len(rows), self.horizon, len(self.covariates))
             )
-        return probes
+        return probes | self.statics.probe(len(rows))
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds this encoder, as JSON values."""
@@ -312,6 +363,8 @@ class SeriesEncoder(tf.Module):
             "usual": list(self.usual),
             "calendar": list(self.calendar),
             "covariates": [list(pair) for pair in self.covariates],
+            "statics": self.statics.to_json(),
+            "recent": self.recent,
         }
 
     def save_assets(self, folder: Path) -> None:
@@ -323,29 +376,6 @@ class SeriesEncoder(tf.Module):
         return cls(**config)
 
 
-def _steps(values: Any, places: Any) -> Any:
-    """Return the steps of each row at these places; those before the first repeat it."""
-    # There must be something to take the first value of.
-    values = tf.pad(values, [[0, 0], [0, 1]] + [[0, 0]] * (len(values.shape) - 2))
-    return tf.gather(values, tf.maximum(places, 0), batch_dims=1)
-
-
 def _like(rows: Any, values: Any) -> Any:
     """Return `[batch]` with as many axes as `values`."""
     return tf.reshape(rows, [-1] + [1] * (len(values.shape) - 1))
-
-
-def _filled(values: Any, observed: Any) -> Any:
-    """Return values in which each missing one repeats the one before it, or else the next one."""
-    steps = values.shape[1]
-    place = tf.range(steps)[None] * tf.ones_like(values, tf.int32)
-    first = tf.argmax(observed, axis=1, output_type=tf.int32)[:, None]
-    place = tf.where(observed > 0, place, -1)
-    reach = 1
-    while reach < steps:
-        # The largest place so far, by doubling how far is looked back.
-        place = tf.maximum(
-            place, tf.pad(place[:, :-reach], [[0, 0], [reach, 0]], constant_values=-1)
-        )
-        reach *= 2
-    return tf.gather(values, tf.maximum(place, first), batch_dims=1)

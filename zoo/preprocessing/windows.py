@@ -30,6 +30,7 @@ class WindowBatches:
         prepare: What a batch of histories goes through on its way to the model.
         times: Per series `int64[time]`, seconds since 1970, if they are known.
         covariates: Per series `float[time, covariates]`, at least as long as the series.
+        statics: By the name of the input what does not change within a series, `[series]`.
 
     Raises:
         ConfigError: There is no origin at all.
@@ -49,6 +50,7 @@ class WindowBatches:
         prepare: Callable[[Mapping[str, Any]], Any] = lambda raw: raw,
         times: Sequence[np.ndarray] | None = None,
         covariates: Sequence[np.ndarray] | None = None,
+        statics: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         counts = np.maximum(np.asarray(last) - np.asarray(first) + 1, 0)
         self._series, self._first, self._ends = series, np.asarray(first), ends
@@ -60,7 +62,7 @@ class WindowBatches:
             )
         self.look_back, self.horizon, self.batch_size = look_back, horizon, batch_size
         self._most, self._seed, self._prepare = most, seed, prepare
-        self._times, self._covariates = times, covariates
+        self._times, self._covariates, self._statics = times, covariates, statics or {}
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -94,7 +96,7 @@ class WindowBatches:
         if self._covariates is not None:
             raw["covariates"] = self._cut(self._covariates, ends, np.float32)
             raw["future_covariates"] = self._ahead(self._covariates, ends, None)
-        return raw
+        return raw | {name: values[series] for name, values in self._statics.items()}
 
     def _cut(self, values: Sequence[np.ndarray], ends: Sequence[Any], dtype: Any) -> np.ndarray:
         """Return the last steps before each origin, from the left, filled up with 0."""

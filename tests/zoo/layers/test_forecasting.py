@@ -17,13 +17,30 @@ LEVELS = (0.1, 0.9)
 def test_corrections_are_scaled_and_quantiles_moved_and_sorted():
     layer = ConformalScaling()
     corrections = tf.constant([[[1.0, -1.0, 2.0]]])
-    inputs = [corrections, tf.constant([[10.0]]), tf.constant([[5.0]])]
+    inputs = [corrections, tf.constant([[10.0]]), *[tf.constant([[5.0]])] * 2]
     assert layer(inputs).numpy().tolist() == [[[15, 5, 20]]]
     layer.offsets.assign([[4.0, -4.0]])
-    # Now 3 and -2, which cross: answers rise, and in training each column stays its own.
+    # Now 3 and -2, which cross: answers rise; training knows no offsets.
     assert layer(inputs).numpy().tolist() == [[[15, 0, 25]]]
-    assert layer(inputs, training=True).numpy().tolist() == [[[15, 25, 0]]]
+    assert layer(inputs, training=True).numpy().tolist() == [[[15, 5, 20]]]
     assert layer.trainable_weights == []
+
+
+def test_quantiles_are_as_far_from_the_point_as_the_spread_says():
+    layer = ConformalScaling()
+    corrections = tf.constant([[[1.0, 0.0, 3.0]]])
+    inputs = [corrections, tf.constant([[10.0]]), tf.constant([[5.0]]), tf.constant([[20.0]])]
+    assert layer(inputs).numpy().tolist() == [[[15, -5, 55]]]
+    layer.offsets.assign([[0.5, 0.0]])
+    assert layer(inputs).numpy().tolist() == [[[15, 5, 55]]]
+    assert layer(inputs, training=True).numpy().tolist() == [[[15, 10, 25]]]
+
+
+def test_no_answer_is_below_the_lowest():
+    corrections = tf.constant([[[-1.0, -3.0, 2.0]]])
+    inputs = [corrections, tf.constant([[1.0]]), *[tf.constant([[2.0]])] * 2]
+    assert ConformalScaling(lowest=0.0)(inputs).numpy().tolist() == [[[0, 0, 5]]]
+    assert ConformalScaling(lowest=0.0)(inputs, training=True).numpy()[0, 0, 0] == -1
 
 
 def test_pinball_loss_is_least_at_the_quantile():

@@ -28,6 +28,7 @@ def test_mase_leaves_out_rows_without_a_scale():
 def test_owa_of_naive_2_itself_is_1():
     assert metrics.owa(18.0, 2.0, 18.0, 2.0) == 1.0
     assert metrics.owa(9.0, 2.0, 18.0, 2.0) == 0.75
+    assert np.isnan(metrics.owa(0.0, np.nan, 0.0, np.nan))
 
 
 def test_pinball_weighs_misses_by_side():

@@ -33,6 +33,10 @@ def last(**options: Any) -> SeriesEncoder:
     return SeriesEncoder(horizon=3, look_back=8, base="last", **options)
 
 
+def zero() -> SeriesEncoder:
+    return SeriesEncoder(horizon=3, look_back=8, base="zero")
+
+
 class TestTheta:
     """The Theta method in the graph."""
 
@@ -124,6 +128,57 @@ class TestUnits:
         assert found["status"].tolist() == [b"", b""]
 
 
+class TestSpread:
+    """Windows that have become restless."""
+
+    def encoder(self) -> SeriesEncoder:
+        return SeriesEncoder(horizon=3, look_back=8, base="last", recent=2)
+
+    def test_it_grows_with_the_last_changes(self):
+        restless = [0.0, 1, 0, 1, 0, 1, 4, 1]
+        quiet = [0.0, 4, 0, 4, 0, 4, 4, 4]
+        found = encode(self.encoder(), restless, quiet, [7.0] * 8, [np.nan] * 8)
+        share = found["spread"] / np.maximum(found["scale"], 1e-30)
+        # Of changes of 1, 1, 1, 1, 1, 3, 3; and of 4 and 0, which is quieter than is believed.
+        np.testing.assert_allclose(share[:, 0], [3 / (11 / 7), 0.25, 1, 0], rtol=1e-5)
+
+    @pytest.mark.parametrize("factor", [1e-12, 1e12])
+    def test_it_knows_units_and_gaps(self, factor: float):
+        row = np.array([0.0, 1, 0, np.nan, 0, 1, 4, 1])
+        plain, scaled = encode(self.encoder(), row), encode(self.encoder(), row * factor)
+        np.testing.assert_allclose(scaled["spread"] / factor, plain["spread"], rtol=2e-5)
+        # Both changes beside the gap are unknown.
+        expected = plain["scale"] * 3 / (9 / 5)
+        np.testing.assert_allclose(plain["spread"], expected, rtol=1e-5)
+
+    def test_without_it_the_spread_is_the_scale(self):
+        found = encode(last(), SEASONAL)
+        np.testing.assert_array_equal(found["spread"], found["scale"])
+
+
+class TestCounts:
+    """Histories of counts, which are seen from 0."""
+
+    def test_the_scale_is_1_and_the_mean(self):
+        found = encode(zero(), [9.0, 0, 2, 4, 6], [0.0], [np.nan, 2, np.nan, 4])
+        assert found["base"].tolist() == [[0] * 3] * 3
+        np.testing.assert_allclose(found["scale"], [[5.2] * 3, [1] * 3, [4] * 3], rtol=1e-6)
+        np.testing.assert_allclose(found["features"][0, -3:, 0] * 5.2, [2, 4, 6], rtol=1e-6)
+        assert found["features"][2, -4:, 1].tolist() == [0, 1, 0, 1]
+        assert found["static"].shape == (3, zero().known)
+        np.testing.assert_allclose(found["static"][:, 1], np.log([5.2, 1, 4]), rtol=1e-6)
+
+    def test_what_is_no_count_gets_a_status(self):
+        rows = [1.0, 2.5], [3.0, -1.0], [3.0, np.inf], [1e9, 0.0], [np.nan, np.nan]
+        found = encode(zero(), *rows)
+        wrong = b"history must hold counts: whole numbers from 0 on"
+        assert found["status"].tolist()[:2] == [wrong, wrong]
+        assert b"must be finite" in found["status"][2]
+        assert found["status"][3] == b""
+        assert b"at least one number" in found["status"][4]
+        assert not found["features"][0].any()
+
+
 class TestBadRows:
     """Rows that hold nothing to go by."""
 
@@ -156,7 +211,7 @@ def test_sizes_and_names_are_checked():
         SeriesEncoder(1, 1)
 
 
-@pytest.mark.parametrize("make", [theta, last, lambda: last(usual=(1.0, 2.0))])
+@pytest.mark.parametrize("make", [theta, last, lambda: last(usual=(1.0, 2.0)), zero])
 def test_it_is_rebuilt_from_its_config(make: Any, tmp_path: Any):
     encoder = make()
     again = SeriesEncoder.load(encoder.get_config(), tmp_path)

@@ -31,6 +31,13 @@ def test_histories_end_at_the_origin_and_are_as_long_as_they_can_be():
     assert windows().past(4).tolist() == [100, 101, 102]
 
 
+def test_what_a_series_is_goes_with_each_of_its_rows():
+    kinds = {"static_kind": np.array([b"a", b"b"], dtype=object)}
+    found = WindowBatches(SERIES, [3, 2], [5, 3], [8, 6], 4, 3, 2, statics=kinds)
+    raw = found.raw(np.array([4, 0, 2]))
+    assert raw["static_kind"].tolist() == [b"b", b"a", b"a"]
+
+
 def test_outcomes_end_where_the_part_does():
     future = windows().future(np.array([0, 2, 4]))
     np.testing.assert_array_equal(future[0], [3, 4, 5])

@@ -13,6 +13,7 @@ from zoo.datasets.series.examples import (
     SeriesExamples,
     SeriesPart,
     SeriesSplit,
+    check_counts,
     split_series,
 )
 from zoo.datasets.series.own_table import read_series
@@ -49,6 +50,7 @@ __all__ = [
     "SeriesExamples",
     "SeriesPart",
     "SeriesSplit",
+    "check_counts",
     "load",
     "read_series",
     "split_series",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +60,8 @@ class SeriesExamples:
         covariates: Per series `float64[time, covariates]`, what is known ahead; it may go on
             behind the last value.
         covariate_names: Names of these.
+        statics: By column what says what a series is, per series as it stands in the table;
+            '' = unknown.
         left_out: Why each of the series that could not be used could not, and what was filled.
 
     Raises:
@@ -78,6 +80,7 @@ class SeriesExamples:
     times: tuple[np.ndarray, ...] | None = None
     covariates: tuple[np.ndarray, ...] | None = None
     covariate_names: tuple[str, ...] = ()
+    statics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -98,7 +101,26 @@ class SeriesExamples:
             values=tuple(self.values[place] for place in places),
             times=self.times and tuple(self.times[place] for place in places),
             covariates=self.covariates and tuple(self.covariates[place] for place in places),
+            statics={
+                name: tuple(every[place] for place in places)
+                for name, every in self.statics.items()
+            },
         )
+
+
+def check_counts(examples: SeriesExamples) -> None:
+    """Refuse series that are no counts.
+
+    Raises:
+        DataError: A value is negative or not whole.
+    """
+    for name, values in zip(examples.ids, examples.values, strict=True):
+        wrong = values[(values < 0) | (values != np.floor(values)) & ~np.isnan(values)]
+        if wrong.size:
+            raise DataError(
+                f"data set '{examples.name}': counts must be whole numbers from 0 on, and series "
+                f"'{name}' has {wrong[0]:g}"
+            )
 
 
 @dataclass(frozen=True)
@@ -148,7 +170,8 @@ def split_series(examples: SeriesExamples, windows: int = 1) -> SeriesSplit:
     them than the horizon is long.
 
     Args:
-        examples: The series; those that are too short are left out, and said to be.
+        examples: The series; those that are too short, or hold nothing, are left out, and said
+            to be.
         windows: Origins per series and part.
 
     Raises:
@@ -193,7 +216,9 @@ def _long_enough(examples: SeriesExamples, windows: int) -> SeriesExamples:
     least = FEWEST + windows - 1 + examples.horizon
     kept, left_out = [], list(examples.left_out)
     for place, values in enumerate(examples.values):
-        if len(values) >= least:
+        if np.isnan(values).all():
+            left_out.append(f"series '{examples.ids[place]}': no value is known")
+        elif len(values) >= least:
             kept.append(place)
         else:
             left_out.append(
@@ -201,7 +226,7 @@ def _long_enough(examples: SeriesExamples, windows: int) -> SeriesExamples:
                 f"for a history and a horizon of {examples.horizon}"
             )
     if not kept:
-        raise DataError(f"data set '{examples.name}': {left_out[-1]}; none is longer")
+        raise DataError(f"data set '{examples.name}': {left_out[-1]}; no other can be used")
     return replace(examples.select(kept), left_out=tuple(left_out))
 
 

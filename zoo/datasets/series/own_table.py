@@ -10,12 +10,14 @@ time that a series has twice is an error; one that it lacks is filled as missing
 
 Further columns of the long form are covariates: numbers that are known ahead, such as a price or
 a holiday. Lines without `y` at the end of a series then hold those of the steps to come.
+Columns that are said to be statics, such as a region or a size, are the same on each line of a
+series, or empty: they may be text.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +39,7 @@ _STEPS = {
     7 * _DAY: "weekly",
 }
 _MONTHS = {1: "monthly", 3: "quarterly", 12: "yearly"}
+_LARGEST = float(np.finfo(np.float32).max)
 _MOST_FILLED = 0.5
 """Share of a series' steps that may be missing."""
 
@@ -58,23 +61,61 @@ class Point(NamedTuple):
 Points = dict[str, dict[int, Point]]
 
 
-def read_series(path: Path, horizon: int = 0) -> SeriesExamples:
+@dataclass
+class _Table:
+    """What the lines say.
+
+    Attributes:
+        points: Values by series and time.
+        covariates: Names of the columns that are known ahead.
+        dated: Whether times are dates.
+        statics: By series and column the text, and where it stands.
+    """
+
+    points: Points
+    covariates: tuple[str, ...]
+    dated: bool
+    statics: dict[str, dict[str, tuple[str, str]]]
+
+
+def read_series(path: Path, horizon: int = 0, statics: Sequence[str] = ()) -> SeriesExamples:
     """Return the series of a table; the frequency is that of most of their steps.
 
     Args:
         path: A .csv, .tsv or .jsonl file, or one of these and .gz.
         horizon: Steps to forecast; 0 for as many as is usual for the frequency.
+        statics: Columns of the long form that say what a series is.
 
     Raises:
         UnknownNameError: A column is missing.
-        DataError: A value is no number, a time no time, or one comes twice, with file, line and
-            column; or the steps follow no frequency.
+        DataError: A value is no number, a time no time, one comes twice, or a static changes,
+            with file, line and column; or the steps follow no frequency.
     """
-    points, names, dated = _points(path)
-    rhythm = _rhythm(path, points, dated)
+    table = _table(path, statics)
+    rhythm = _rhythm(path, table.points, table.dated)
+    found, notes = _regular(table, rhythm)
+    return SeriesExamples(
+        str(path),
+        tuple(found),
+        tuple(each.values for each in found.values()),
+        rhythm.frequency,
+        horizon or HORIZONS[rhythm.frequency],
+        times=tuple(each.times for each in found.values()) if table.dated else None,
+        covariates=tuple(each.known for each in found.values()) if table.covariates else None,
+        covariate_names=table.covariates,
+        statics={
+            column: tuple(table.statics[name].get(column, ("", ""))[0] for name in found)
+            for column in statics
+        },
+        left_out=tuple(notes),
+    )
+
+
+def _regular(table: _Table, rhythm: _Rhythm) -> tuple[dict[str, _Series], list[str]]:
+    """Return the series by name, a value per step, and what was filled or left out."""
     found: dict[str, _Series] = {}
     notes = []
-    for name, series in points.items():
+    for name, series in table.points.items():
         places = _places(series, name, rhythm)
         size = max(places) + 1
         if len(places) < (1 - _MOST_FILLED) * size:
@@ -86,18 +127,8 @@ def read_series(path: Path, horizon: int = 0) -> SeriesExamples:
                 f"series '{name}': {size - len(places)} steps are missing, the first behind "
                 f"{places[before].where}; they count as not observed"
             )
-        found[name] = _series(places, len(names), rhythm.clock(min(series), size))
-    return SeriesExamples(
-        str(path),
-        tuple(found),
-        tuple(each.values for each in found.values()),
-        rhythm.frequency,
-        horizon or HORIZONS[rhythm.frequency],
-        times=tuple(each.times for each in found.values()) if dated else None,
-        covariates=tuple(each.known for each in found.values()) if names else None,
-        covariate_names=names,
-        left_out=tuple(notes),
-    )
+        found[name] = _series(places, len(table.covariates), rhythm.clock(min(series), size))
+    return found, notes
 
 
 @dataclass(frozen=True)
@@ -138,37 +169,68 @@ def _series(places: Mapping[int, Point], covariates: int, times: np.ndarray) -> 
     return _Series(values[:end], known, times[:end])
 
 
-def _points(path: Path) -> tuple[Points, tuple[str, ...], bool]:
-    """Return values by series and time, names of covariates, and whether times are dates."""
-    points: Points = {}
-    names: tuple[str, ...] = ()
-    dated: bool | None = None
-    for where, row in rows(path, TIME):
+def _table(path: Path, statics: Sequence[str]) -> _Table:
+    """Return what the lines say, checked line by line."""
+    table = _Table({}, (), False, {})
+    columns: tuple[str, ...] = ()
+    needed = (ID, TIME, VALUE, *statics) if statics else (TIME,)
+    for where, found in rows(path, *needed):
+        columns = columns or tuple(found)
+        row = _same_columns(found, columns, where)
         time, is_date = _time(row[TIME], where)
-        if dated is not None and is_date != dated:
+        if table.points and is_date != table.dated:
             raise DataError(f"{where}: column '{TIME}': dates and numbers must not be mixed")
-        dated = is_date
-        cells, names = _cells(row, where)
+        table.dated = is_date
+        cells, table.covariates = _cells(row, where, statics)
         for name, point in cells:
-            series = points.setdefault(name, {})
+            series = table.points.setdefault(name, {})
             if time in series:
                 raise DataError(
                     f"{where}: column '{TIME}': series '{name}' has '{row[TIME]}' a second time; "
                     f"the first is at {series[time].where}"
                 )
             series[time] = point
-    if not points:
+        if statics:
+            _keep(table.statics.setdefault(str(row[ID]), {}), row, statics, where)
+    if not table.points:
         raise DataError(f"'{path}' holds no rows")
-    return points, names, bool(dated)
+    return table
+
+
+def _same_columns(
+    row: Mapping[str, object], columns: Sequence[str], where: str
+) -> Mapping[str, object]:
+    """Return a line with the columns of the first one, in their order; None for what it lacks."""
+    for column in row:
+        if column not in columns:
+            raise DataError(f"{where}: column '{column}' is not one of the first line's")
+    return {column: row.get(column) for column in columns}
+
+
+def _keep(
+    kept: dict[str, tuple[str, str]], row: Mapping[str, object], statics: Sequence[str], where: str
+) -> None:
+    """Add a line's statics to those of its series, which must be the same."""
+    for column in statics:
+        text = _text(row[column])
+        before, first = kept.setdefault(column, (text, where)) if text else ("", "")
+        if text != before:
+            raise DataError(
+                f"{where}: column '{column}': a static must not change within series "
+                f"'{row[ID]}', which has '{text}' here and '{before}' at {first}"
+            )
 
 
 def _cells(
-    row: Mapping[str, object], where: str
+    row: Mapping[str, object], where: str, statics: Sequence[str]
 ) -> tuple[list[tuple[str, Point]], tuple[str, ...]]:
     """Return the values of a line by series, and the names of its covariates."""
     if ID in row and VALUE in row:
-        names = tuple(column for column in row if column not in (ID, TIME, VALUE))
+        others = (ID, TIME, VALUE, *statics)
+        names = tuple(column for column in row if column not in others)
         known = tuple(_number(row[name], name, where) for name in names)
+        if not _text(row[ID]):
+            raise DataError(f"{where}: column '{ID}' is empty")
         return [(str(row[ID]), Point(_number(row[VALUE], VALUE, where), where, known))], names
     return [
         (column, Point(_number(value, column, where), where, ()))
@@ -177,15 +239,19 @@ def _cells(
     ], ()
 
 
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
 def _number(value: object, column: str, where: str) -> float:
-    text = "" if value is None else str(value).strip()
+    text = _text(value)
     if text.lower() in ("", "nan", "na", "null"):
         return float("nan")
     try:
         number = float(text)
     except ValueError:
         number = float("inf")
-    if not np.isfinite(number):
+    if not abs(number) <= _LARGEST:
         raise DataError(f"{where}: column '{column}' must be a number or empty, not '{text}'")
     return number
 
@@ -210,7 +276,7 @@ def _time(value: object, where: str) -> tuple[int, bool]:
 
 def _rhythm(path: Path, points: Points, dated: bool) -> _Rhythm:
     """Return what most steps are."""
-    step = _usual_step(points)
+    step = _usual_step(path, points)
     if not dated:
         return _Rhythm("other", step)
     if step in _STEPS:
@@ -226,10 +292,10 @@ def _rhythm(path: Path, points: Points, dated: bool) -> _Rhythm:
     )
 
 
-def _usual_step(points: Points) -> int:
+def _usual_step(path: Path, points: Points) -> int:
     steps = np.concatenate([np.diff(sorted(series)) for series in points.values()])
     if not len(steps):
-        raise DataError("every series has a single row: a frequency takes two")
+        raise DataError(f"'{path}': every series has a single row: a frequency takes two")
     sizes, counts = np.unique(steps, return_counts=True)
     return int(sizes[counts.argmax()])
 

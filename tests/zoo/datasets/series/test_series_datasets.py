@@ -44,8 +44,17 @@ class TestParts:
         assert split.test.examples.left_out == (
             "series 's5': 5 values, and it takes 6 for a history and a horizon of 3",
         )
-        with pytest.raises(DataError, match="none is longer"):
+        with pytest.raises(DataError, match="no other can be used"):
             series.split_series(examples(5, 4))
+
+    def test_a_series_that_holds_nothing_is_left_out_and_named(self):
+        nothing = np.full(40, np.nan)
+        two = replace(examples(40, 41), values=(nothing, np.arange(41.0)))
+        split = series.split_series(two)
+        assert split.train.examples.ids == ("s41",)
+        assert split.train.examples.left_out == ("series 's40': no value is known",)
+        with pytest.raises(DataError, match="'s40': no value is known; no other can be used"):
+            series.split_series(replace(examples(40), values=(nothing,)))
 
     def test_borders_make_every_step_an_origin(self):
         train, validation, test = series.split_series(examples(40, borders=(20, 30)))
@@ -83,6 +92,20 @@ class TestLoaders:
     def test_a_data_set_without_series_is_refused(self):
         with pytest.raises(DataError, match="no series"):
             replace(examples(5), values=(), ids=())
+
+
+class TestCounts:
+    """What takes counts."""
+
+    @pytest.mark.parametrize("wrong", [2.5, -1.0])
+    def test_a_series_that_holds_none_is_named(self, wrong: float):
+        values = np.array([1.0, np.nan, 0.0, 7.0])
+        counts = replace(examples(5), values=(values,))
+        series.check_counts(counts)
+        with pytest.raises(
+            DataError, match=f"whole numbers from 0 on, and series 's5' has {wrong:g}"
+        ):
+            series.check_counts(replace(counts, values=(np.append(values, wrong),)))
 
 
 class TestOwnTable:
@@ -132,6 +155,29 @@ class TestOwnTable:
         np.testing.assert_array_equal(found.covariates[0], expected)
         assert np.diff(found.times[0]).tolist() == [24 * 60 * 60]
 
+    def test_statics_stand_once_or_on_every_line_of_a_series(self, tmp_path: Path):
+        lines = ["unique_id,ds,y,region,size,price", "a,1,5,north,3,1.5", "b,1,5,south,4,1"]
+        lines += ["a,2,6,,3,2", "b,2,7,south,,1"]
+        file = self.write(tmp_path, "\n".join(lines))
+        found = series.read_series(file, 1, ("region", "size"))
+        assert found.statics == {"region": ("north", "south"), "size": ("3", "4")}
+        assert found.covariate_names == ("price",)
+        assert found.select([1]).statics == {"region": ("south",), "size": ("4",)}
+
+    def test_a_static_that_changes_is_told_with_both_lines(self, tmp_path: Path):
+        text = "unique_id,ds,y,region\na,1,5,north\na,2,6,south\n"
+        with pytest.raises(DataError, match="line 3: column 'region': a static must not") as caught:
+            series.read_series(self.write(tmp_path, text), 1, ("region",))
+        assert "'south' here and 'north' at" in str(caught.value)
+
+    def test_statics_take_the_long_form_and_their_columns(self, tmp_path: Path):
+        wide = self.write(tmp_path, "ds,a,region\n1,5,6\n2,6,7\n")
+        with pytest.raises(UnknownNameError, match="unique_id"):
+            series.read_series(wide, 1, ("region",))
+        long = self.write(tmp_path, "unique_id,ds,y,region\na,1,5,north\na,2,6,north\n")
+        with pytest.raises(UnknownNameError, match="did you mean 'region'"):
+            series.read_series(long, 1, ("regoin",))
+
     def test_months_begin_on_their_first_day(self, tmp_path: Path):
         text = "ds,a\n2024-01-31,1\n2024-02-29,2\n2024-03-31,3\n"
         found = series.read_series(self.write(tmp_path, text))
@@ -162,6 +208,8 @@ class TestOwnTable:
                 "column 'y' must be a number or empty, not 'much'",
             ),
             ("unique_id,ds,y\na,1,1\na,2,inf\n", "column 'y' must be a number or empty, not 'i"),
+            ("unique_id,ds,y\na,1,1\na,2,1e39\n", "column 'y' must be a number or empty, not '1"),
+            ("unique_id,ds,y\na,1,1\n,2,1\n", "line 3: column 'unique_id' is empty"),
             ("unique_id,ds,y\na,1,1\na,soon,2\n", "column 'ds' must be a date such as"),
             ("unique_id,ds,y\na,1,1\na,2024-01-01,2\n", "dates and numbers must not be mixed"),
             ("unique_id,ds,y\na,1,1\n", "a frequency takes two"),
@@ -180,6 +228,24 @@ class TestOwnTable:
             series.read_series(self.write(tmp_path, text))
         if "column" in reason:
             assert "mine.csv" in str(caught.value)
+
+    def test_what_a_json_line_lacks_is_missing(self, tmp_path: Path):
+        file = tmp_path / "mine.jsonl"
+        lines = ['{"unique_id": "a", "ds": 1, "y": 5, "p": 1, "q": 2}']
+        lines += ['{"q": 4, "p": 3, "ds": 2, "y": 6, "unique_id": "a"}']
+        lines += ['{"unique_id": "a", "ds": 3, "q": 6}']
+        file.write_text("\n".join(lines))
+        found = series.read_series(file, horizon=1)
+        assert found.values[0].tolist() == [5, 6]
+        assert found.covariates is not None and found.covariate_names == ("p", "q")
+        np.testing.assert_array_equal(found.covariates[0], [[1, 2], [3, 4], [np.nan, 6]])
+        for line, reason in (
+            ('{"unique_id": "a", "y": 6}', "line 4: column 'ds' must be a date"),
+            ('{"unique_id": "a", "ds": 4, "r": 6}', "column 'r' is not one of the first line's"),
+        ):
+            file.write_text("\n".join([*lines, line]))
+            with pytest.raises(DataError, match=reason):
+                series.read_series(file)
 
     def test_a_missing_column_is_named(self, tmp_path: Path):
         with pytest.raises(UnknownNameError, match="ds"):
