@@ -260,10 +260,12 @@ def test_chaos(algorithm: str, tmp_path: Path) -> None:
     process = subprocess.Popen(command(*words, str(folder)), stderr=subprocess.DEVNULL)
     kills: Counter[str] = Counter()
     while kills.total() < 10:
-        time.sleep(dice.uniform(4, 12))
-        victim = dice.choice(["worker", "chief", "launcher"])
+        while process.poll() is None and not read_running(folder):
+            time.sleep(0.1)
+        time.sleep(dice.uniform(0, 6))
         if process.poll() is not None:
             break
+        victim = dice.choice(["worker", "chief", "launcher"])
         found = [process.pid] if victim == "launcher" else named(process.pid, victim)
         for each in found[:1]:
             os.kill(each, signal.SIGKILL)
@@ -279,6 +281,8 @@ def test_chaos(algorithm: str, tmp_path: Path) -> None:
     killed, whole = read_search(folder, whole=True), read_search(left_alone, whole=True)
     assert [t.id for t in killed.trials] == [t.id for t in whole.trials]
     assert len({t.id for t in killed.trials}) == 10
+    facts = [row["facts"] for row in json.loads((folder / ORACLE).read_text())["trials"]]
+    assert sum(each["attempt"] - 1 for each in facts) >= 2, "no trial was interrupted"
     assert {t.status for t in killed.trials} == {"completed"}
     for ours, theirs in zip(killed.trials, whole.trials, strict=True):
         assert ours.config == theirs.config
