@@ -211,6 +211,7 @@ class TestCostOfImports:
             "import zoo",
             "import recipes",
             "import serving.client",
+            "import tuning.commands, tuning.search, tuning.folder, tuning.report.page",
             "import tuning.jobs.command",
             "from zoo import datasets, metrics, layers, models, preprocessing, decoding, pipeline",
             *(f"import recipes.{name}" for name in RECIPES),
