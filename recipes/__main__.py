@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 from recipes import RECIPES, recipe
 from recipes.commands import COMMANDS
-from zoo.errors import SeqZooError, UnknownNameError
+from zoo.command import exit_code
+from zoo.errors import UnknownNameError
 
 USAGE = """\
 usage: python -m recipes RECIPE COMMAND [options]
@@ -23,21 +23,8 @@ commands:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, 1 for a failure, 2 for misuse."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    # TensorFlow's C++ side logs from its import on; what matters it raises as well.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        return _dispatch(words)
-    except SeqZooError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader of a pipe went away, as `| head` does: nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+    goes_on = "interrupted: the same command goes on from the last checkpoint"
+    return exit_code(_dispatch, arguments, goes_on)
 
 
 def _dispatch(words: list[str]) -> int:

@@ -5,16 +5,18 @@ Nothing here imports TensorFlow before the command line has been read.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 import tyro
 
+from recipes import cluster
 from recipes import config as configuration
 from recipes.headline import Headline
 from recipes.run import Run, read_config, refuse_other
@@ -22,13 +24,17 @@ from zoo.environment import loaded_sources
 from zoo.errors import ConfigError, DataError, MisuseError
 from zoo.pipeline import Pipeline
 
+if TYPE_CHECKING:
+    from recipes.distribution import Replicas
+
 C = TypeVar("C")
 R = TypeVar("R", bound="RunOptions")
 
 METRICS = "metrics.json"
 SOURCES = "sources.json"
-ONLY_SHOW = ("recipes/__", "recipes/commands.py", "recipes/report/")
-"""Files that call a recipe and show what it measured, but decide about no score."""
+ONLY_SHOW = ("recipes/__", "recipes/commands.py", "recipes/config.py", "recipes/report/")
+"""Files that read a command line, call a recipe and show what it measured: none decides about a
+score, since the resolved configuration is part of a run."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,9 @@ class TrainOptions(Generic[C]):
     """Where the fields below start from."""
     config: Path | None = None
     """JSON file whose fields replace the preset's."""
+    strategy: Literal["none", "mirrored", "multiworker"] = "none"
+    """Train on one device, on all of this machine, or on the workers that TF_CONFIG names; the
+    result is that of one device."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +95,39 @@ def train(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
     if (folder / METRICS).is_file():
         print(f"'{folder}' is finished: this is what it measured")
     else:
+        devices = _devices(options.strategy, name, values)
+        if devices and not devices.is_chief:
+            devices.assist(recipe, config)
+            return
         # What cannot be loaded or built fails here, before anything is written.
-        data = recipe.load(config)
-        pipeline = recipe.build(config, data)
-        _print_sizes(data, pipeline)
-        with Run(folder, name, values) as run:
+        with _scope(devices):
+            data = recipe.load(config)
+            pipeline = recipe.build(config, data)
+            _print_sizes(data, pipeline)
+            if devices:
+                devices.check_equal(data, pipeline)
+        with Run(folder, name, values, devices) as run:
             _train(recipe, config, data, pipeline, run)
     _print_results(folder, recipe.HEADLINE)
 
 
+def _devices(strategy: str, name: str, values: dict[str, Any]) -> Replicas | None:
+    """Return what a training is spread over, None for one device."""
+    if strategy == "none":
+        return None
+    workers = cluster.read() if strategy == "multiworker" else None
+    from recipes.distribution import spread  # here, not above: it loads TensorFlow
+
+    return spread(workers, {"recipe": name, **values})
+
+
+def _scope(devices: Any) -> contextlib.AbstractContextManager[None]:
+    return devices.scope() if devices else contextlib.nullcontext()
+
+
 def _train(recipe: ModuleType, config: Any, data: Any, pipeline: Pipeline, run: Run) -> None:
-    trained = recipe.train(config, data, pipeline, run)
+    with _scope(run.devices):
+        trained = recipe.train(config, data, pipeline, run)
     pipeline.save(run.folder)
     scores, answers = recipe.evaluate(config, data, pipeline)
     results = {

@@ -10,12 +10,16 @@ import contextlib
 import dataclasses
 import io
 import json
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from zoo.errors import ConfigError, DataError, MisuseError, UnknownNameError
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""What tyro writes on a terminal, even where its words go elsewhere."""
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -163,8 +167,8 @@ def require(config: Any, rule: str, holds: Callable[[Any], bool], *names: str) -
 
 
 def _first_line(box: str) -> str:
-    """Return what tyro says first, without the frame that it draws."""
-    lines = [line.strip("│╭╮╰╯ ") for line in box.splitlines()]
+    """Return what tyro says first, without the frame and the colours that it draws."""
+    lines = [line.strip("│╭╮╰╯ ") for line in _COLOUR.sub("", box).splitlines()]
     message: list[str] = []
     for line in lines[1:]:
         if line.startswith("──"):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from serving.commands import COMMANDS, command
 from serving.errors import ServingError
-from zoo.errors import MisuseError, SeqZooError
+from zoo.command import exit_code
+from zoo.errors import MisuseError
 
 USAGE = """\
 usage: python -m serving COMMAND [arguments]
@@ -29,23 +29,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, 1 for a failure, 2 for misuse."""
-    # TensorFlow's C++ side logs from its import on; what matters it raises as well.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
-    except SeqZooError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except ServingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        # The reader of a pipe went away, as `| head` does: nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return exit_code(_dispatch, arguments, "interrupted", (ServingError,))
 
 
 def _dispatch(words: list[str]) -> int:

@@ -30,7 +30,7 @@ from tests.sources import (
 
 BASICS = ("zoo.errors", "zoo.ports")
 SPOKEN = ("serving.errors", "serving.protocol", "serving.values")
-EXPORT = (*BASICS, "zoo.environment", "zoo.pipeline", "serving")
+EXPORT = (*BASICS, "zoo.command", "zoo.environment", "zoo.pipeline", "serving")
 CLIENT = tuple(
     f"serving.{name}"
     for name in (
@@ -47,6 +47,7 @@ CLIENT = tuple(
 
 ARROWS: Mapping[str, tuple[str, ...]] = {
     "zoo.errors": (),
+    "zoo.command": ("zoo.errors",),
     "zoo.ports": ("zoo.errors",),
     "zoo.environment": (),
     "zoo.sound": ("zoo.errors",),
@@ -211,6 +212,7 @@ class TestCostOfImports:
             "import zoo",
             "import recipes",
             "import serving.client",
+            "import tuning.commands, tuning.search, tuning.folder, tuning.report.page",
             "import tuning.jobs.command",
             "from zoo import datasets, metrics, layers, models, preprocessing, decoding, pipeline",
             *(f"import recipes.{name}" for name in RECIPES),

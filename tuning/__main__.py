@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from tuning.commands import COMMANDS
 from tuning.processes import follow_parent
-from zoo.errors import SeqZooError, UnknownNameError
+from zoo.command import exit_code
+from zoo.errors import UnknownNameError
 
 USAGE = """\
 usage: python -m tuning COMMAND [arguments]
@@ -20,22 +21,10 @@ commands:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, 1 for a failure, 2 for misuse."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    # TensorFlow's C++ side logs from its import on; what matters it raises as well.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # a chief that is away is no news
     follow_parent()
-    try:
-        return _dispatch(words)
-    except SeqZooError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader of a pipe went away, as `| head` does: nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on where it stopped", file=sys.stderr)
-        return 130
+    goes_on = "interrupted: the same command goes on where it stopped"
+    return exit_code(_dispatch, arguments, goes_on)
 
 
 def _dispatch(words: list[str]) -> int:

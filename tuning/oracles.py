@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from recipes.headline import Headline
 from recipes.run import Run
 from tuning.durable import NEVER, Durable
+from tuning.spaces import OF_ALGORITHM
 from zoo.errors import ConfigError
 
 CANDIDATES = 300
@@ -103,7 +104,18 @@ class Bayesian(Durable, keras_tuner.oracles.BayesianOptimizationOracle):
 
 
 class Hyperband(Durable, keras_tuner.oracles.HyperbandOracle):
-    """Li et al. 2018, JMLR 18: many trials of few epochs, the best of them trained on."""
+    """Li et al. 2018, JMLR 18: many trials of few epochs, the best of them trained on.
+
+    The first trial stands outside the brackets and has all epochs, so that what is found is never
+    worse validated than what the search started from.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Return the base, and then what the brackets say."""
+        if self.start_order:
+            return super().populate_space(trial_id)
+        values = {**(self._random_values() or {}), f"{OF_ALGORITHM}epochs": self.max_epochs}
+        return {"status": TrialStatus.RUNNING, "values": values}
 
     def _wanted(self) -> set[str]:
         places = [info for bracket in self._brackets for rung in bracket["rounds"] for info in rung]

@@ -6,12 +6,14 @@ validation part. A trial that was killed goes on from its last checkpoint.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import math
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -167,7 +169,8 @@ def _try(task: Task, outcome: Outcome) -> None:
     if settings.max_parameters and outcome.size > settings.max_parameters:
         raise Refused(f"{outcome.size:,} weights, and {settings.max_parameters:,} are the most")
     if settings.measures_latency:
-        outcome.latency_ms = _latency(pipeline)
+        with _alone(task.search / ".latency"):
+            outcome.latency_ms = _latency(pipeline)
         if settings.max_latency_ms and outcome.latency_ms > settings.max_latency_ms:
             raise Refused(
                 f"an answer takes {outcome.latency_ms:.1f} ms, and {settings.max_latency_ms:g} ms "
@@ -247,6 +250,14 @@ def use_cores(count: int) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(count)
     tf.config.threading.set_inter_op_parallelism_threads(count)
     threadpool_limits(count)  # of NumPy and scikit-learn
+
+
+@contextlib.contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Wait until no other trial on this machine measures, and keep the others waiting."""
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _latency(pipeline: Any) -> float:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -130,3 +134,16 @@ def test_a_missing_file_is_named() -> None:
 def test_json_and_back_is_the_same_configuration(config: Config) -> None:
     values = json.loads(json.dumps(configuration.to_json(config)))
     assert configuration.from_json(Config, values) == config
+
+
+def test_a_complaint_is_one_plain_line_on_a_terminal_too() -> None:
+    command = [sys.executable, "-m", "recipes", "sentiment", "train", "--units"]
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "FORCE_COLOR": "1"}
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment)
+    assert process.wait(60) == 2
+    os.close(theirs)
+    assert os.read(ours, 1000).decode() == (
+        "error: missing value for argument '--units'. Expected 1 values.\r\n"
+    )
+    os.close(ours)

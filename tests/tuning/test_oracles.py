@@ -75,6 +75,12 @@ class TestHyperband:
             assert values["tuner/initial_epoch"] == parent["tuner/epochs"] < values["tuner/epochs"]
             assert values["units"] == parent["units"]
 
+    def test_the_start_is_trained_to_its_end(self, tmp_path: Path) -> None:
+        first, *others = work_off(tmp_path, open_oracle(tmp_path, "hyperband"))
+        assert (first["tuner/epochs"], first["units"]) == (9, 16)
+        assert sum(values["tuner/epochs"] == 1 for values in others) == 9
+        assert not any(values.get("tuner/trial_id") == "0000" for values in others)
+
     def test_weights_are_kept_as_long_as_a_rung_may_need_them(self, tmp_path: Path) -> None:
         chief = open_oracle(tmp_path, "hyperband")
         for number in range(4):

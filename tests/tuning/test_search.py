@@ -99,9 +99,7 @@ class TestFinishedSearch:
         self, finished: tuple[Path, str], tmp_path: Path
     ) -> None:
         folder, _ = finished
-        done = run("report", str(folder), "--json", str(tmp_path / "report.json"))
-        assert done.returncode == 0, done.stderr
-        report = json.loads((tmp_path / "report.json").read_text())
+        report = json.loads(run_report(folder, tmp_path))
         assert report["trials_per_hour"] > 0 and report["overhead_seconds_per_trial"] >= 0
         best = json.loads(run("best", str(folder)).stdout)
         assert best == report["best"]["config"]
@@ -242,6 +240,7 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
         assert process.wait(400) == 0
     finally:
         process.kill()
+        process.wait()
     assert [trial.status for trial in read_search(folder).trials] == ["completed"] * 3
 
 
@@ -252,46 +251,65 @@ def read_running(folder: Path) -> bool:
         return False
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["random", "hyperband"])
-def test_chaos(algorithm: str, tmp_path: Path) -> None:
-    """Ten times kill -9, of worker, chief or the search itself: no trial is lost or repeated."""
-    folder, dice = tmp_path / "killed", random.Random(algorithm)
-    words = ["run", *TINY, "--algorithm", algorithm, "--trials", "10", "--run-dir"]
-    process = subprocess.Popen(command(*words, str(folder)), stderr=subprocess.DEVNULL)
+def torment(words: list[str], folder: Path, dice: random.Random) -> Counter[str]:
+    """Run a search to its end, and kill parts of it ten times while trials run."""
+    process = subprocess.Popen(command(*words), stderr=subprocess.DEVNULL)
     kills: Counter[str] = Counter()
+    before = 0
     while kills.total() < 10:
-        time.sleep(dice.uniform(4, 12))
-        victim = dice.choice(["worker", "chief", "launcher"])
+        # Not while everything starts: a trial must have been handed out since the last time.
+        while process.poll() is None and handed_out(folder) == before:
+            time.sleep(0.1)
+        time.sleep(dice.uniform(0, 6))
         if process.poll() is not None:
             break
+        before = handed_out(folder)
+        victim = dice.choice(["worker", "chief", "launcher"])
         found = [process.pid] if victim == "launcher" else named(process.pid, victim)
         for each in found[:1]:
             os.kill(each, signal.SIGKILL)
             kills[victim] += 1
         if victim == "launcher":
             process.wait()
-            process = subprocess.Popen(command(*words, str(folder)), stderr=subprocess.DEVNULL)
-    assert process.wait(600) == 0
-    assert kills.total() >= 5 and len(kills) >= 2, kills
+            process = subprocess.Popen(command(*words), stderr=subprocess.DEVNULL)
+    assert process.wait(900) == 0
+    return kills
 
-    left_alone = tmp_path / "whole"
-    assert run(*words, str(left_alone), timeout=600).returncode == 0
+
+def handed_out(folder: Path) -> int:
+    """Return how often a trial was given to a worker."""
+    if not (folder / ORACLE).exists():
+        return 0
+    trials = json.loads((folder / ORACLE).read_text())["trials"]
+    return sum(row["facts"].get("attempt", 0) for row in trials)
+
+
+def tested(folder: Path, trial: str) -> float:
+    results = json.loads((best_folder(folder, trial) / "metrics.json").read_text())
+    return results["test"]["accuracy"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["random", "hyperband"])
+def test_chaos(algorithm: str, tmp_path: Path) -> None:
+    """Kill -9 of worker, chief and the search itself: no trial is lost, repeated, or another."""
+    folder, left_alone = tmp_path / "killed", tmp_path / "whole"
+    words = ["run", *TINY, "--algorithm", algorithm, "--trials", "10", "--run-dir"]
+    kills = torment([*words, str(folder)], folder, random.Random(algorithm))
+    assert kills.total() >= 5 and len(kills) >= 2, kills
+    assert run(*words, str(left_alone), timeout=900).returncode == 0
+
+    state = json.loads((folder / ORACLE).read_text())
+    assert handed_out(folder) >= len(state["trials"]) + 2, "too few trials were interrupted"
+    assert sorted(state["state"]["end_order"]) == [row["id"] for row in state["trials"]]
     killed, whole = read_search(folder, whole=True), read_search(left_alone, whole=True)
     assert [t.id for t in killed.trials] == [t.id for t in whole.trials]
-    assert len({t.id for t in killed.trials}) == 10
-    assert {t.status for t in killed.trials} == {"completed"}
+    assert len(killed.trials) == 10 and {t.status for t in killed.trials} == {"completed"}
     for ours, theirs in zip(killed.trials, whole.trials, strict=True):
         assert ours.config == theirs.config
         assert ours.curve == pytest.approx(theirs.curve, abs=1e-6)
-    state = json.loads((folder / ORACLE).read_text())["state"]
-    assert sorted(state["end_order"]) == sorted({*state["end_order"]})
     assert killed.best and whole.best
-    results = [
-        json.loads((best_folder(f, killed.best.id) / "metrics.json").read_text())
-        for f in (folder, left_alone)
-    ]
-    assert results[0]["test"]["accuracy"] == pytest.approx(results[1]["test"]["accuracy"])
+    assert tested(folder, killed.best.id) == pytest.approx(tested(left_alone, whole.best.id))
 
 
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
@@ -306,3 +324,30 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     assert process.poll() is None  # it waits for a chief
     process.stdin.close()
     assert process.wait(30) == 1
+
+
+@pytest.mark.slow
+def test_a_latency_is_that_of_the_exported_model_and_can_be_a_limit(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = ["run", *TINY, "--trials", "1", "--latency", "True", "--run-dir", str(folder)]
+    assert run(*words).returncode == 0
+    (trial,) = read_search(folder).trials
+    assert trial.latency_ms and 0.1 < trial.latency_ms < 1000
+    report = json.loads(run_report(folder, tmp_path))
+    assert report["pareto"] == [
+        {name: report["trials"][0][name] for name in ("id", "score", "latency_ms", "size")}
+    ]
+
+    folder = tmp_path / "slow"
+    words = ["run", *TINY, "--trials", "1", "--max-latency-ms", "0.001", "--run-dir", str(folder)]
+    done = run(*words)
+    assert done.returncode == 1
+    assert "none of 1 trials has a score; the last one, 0: an answer takes" in done.stderr
+    (trial,) = read_search(folder).trials
+    assert (trial.status, trial.curve) == ("refused", ())
+
+
+def run_report(folder: Path, aside: Path) -> str:
+    done = run("report", str(folder), "--json", str(aside / "report.json"))
+    assert done.returncode == 0, done.stderr
+    return (aside / "report.json").read_text()
