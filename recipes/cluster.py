@@ -140,7 +140,7 @@ def _listening(cluster: Cluster) -> socket.socket:
     except OSError as error:
         raise ConfigError(
             f"port {port} of {cluster.name(cluster.rank)} cannot be used: "
-            f"{(error.strerror or str(error)).lower()}; choose another in {VARIABLE} of all workers"
+            f"{os.strerror(error.errno or 0).lower()}; choose another in {VARIABLE} of all workers"
         ) from None
 
 

@@ -282,7 +282,11 @@ def spread(workers: Cluster | None, job: Mapping[str, Any]) -> Replicas:
 
 
 def _connected() -> tf.distribute.Strategy:
-    """Return the strategy of workers that have met."""
+    """Return the strategy of workers that have met.
+
+    Raises:
+        TrainingError: They do not reach each other.
+    """
     # TensorFlow waits for a worker that went just now for ever, and keeps Python from doing
     # anything about it. Only this ends the process; what it writes wakes the one that says why.
     words = "error: a worker went while all were connecting: start all of them again"
@@ -292,6 +296,9 @@ def _connected() -> tf.distribute.Strategy:
         faulthandler.dump_traceback_later(FORMING, exit=True, file=told)
         try:
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        except tf.errors.OpError as error:
+            reason = error.message.partition("\n")[0]
+            raise TrainingError(f"the workers cannot be connected: {reason}") from None
         finally:
             faulthandler.cancel_dump_traceback_later()
     # It takes the signal for itself, to save at the last moment, which is not asked for here.

@@ -195,4 +195,6 @@ class TestCommand:
         with socket.create_server(("", 0)) as other:
             address = f"127.0.0.1:{other.getsockname()[1]}"
             message = self.refused(tmp_path, config({"worker": [address, "127.0.0.1:1"]}))
-        assert f"of the chief at {address} cannot be used: address already in use" in message
+        assert (
+            f"of the chief at {address} cannot be used: address already in use; choose" in message
+        )

@@ -171,16 +171,19 @@ def two_workers(recipe: str, folder: Path, *words: str) -> Iterator[list[subproc
         yield started
 
 
+@pytest.fixture(scope="module")
+def alone(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A recipe, and the folder of its run on one device."""
+    folder = tmp_path_factory.mktemp("alone") / request.param
+    subprocess.run(train(request.param, folder), cwd=ROOT, capture_output=True, check=True)
+    return request.param, folder
+
+
 @pytest.mark.slow
 class TestTrainings:
     """Whole trainings of the recipes: the curve of the loss is that of one device."""
 
-    @pytest.fixture(scope="class", params=["sentiment", "forecasting"])
-    def alone(self, request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-        folder = tmp_path_factory.mktemp("alone") / request.param
-        subprocess.run(train(request.param, folder), cwd=ROOT, capture_output=True, check=True)
-        return request.param, folder
-
+    @pytest.mark.parametrize("alone", ["sentiment", "forecasting", "speech"], indirect=True)
     def test_of_two_workers(self, alone: tuple[str, Path], tmp_path: Path):
         recipe, one = alone
         folder = tmp_path / "two"
@@ -200,6 +203,7 @@ class TestTrainings:
             if isinstance(value, float):
                 assert scores[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
 
+    @pytest.mark.parametrize("alone", ["sentiment", "forecasting"], indirect=True)
     def test_of_two_devices(self, alone: tuple[str, Path], tmp_path: Path):
         recipe, one = alone
         folder = tmp_path / "two"
@@ -233,17 +237,35 @@ class TestTrainings:
         assert "Traceback" not in said
 
     def test_that_were_killed_and_started_again_end_like_one_that_was_not(self, tmp_path: Path):
-        recipe, words = "sentiment", ("--dropout", "0.2", "--epochs", "6")
-        with two_workers(recipe, tmp_path / "killed", *words) as processes:
-            wait_until((tmp_path / "killed" / "history.json").is_file, 120)
-            for process in processes:
-                process.kill()
-        for name in ("killed", "whole"):
-            with two_workers(recipe, tmp_path / name, *words) as processes:
+        words = ("--dropout", "0.2", "--epochs", "12")
+        killed, whole = tmp_path / "killed", tmp_path / "whole"
+        kill_in_between(killed, *words)
+        for folder in (killed, whole):
+            with two_workers("forecasting", folder, *words) as processes:
                 for process in processes:
                     process.communicate(timeout=600)
                     assert process.returncode == 0
-        assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
-        files = [np.load(tmp_path / name / "checkpoint.npz") for name in ("killed", "whole")]
-        for name in set(files[0].files) - {"state"}:
-            np.testing.assert_allclose(files[0][name], files[1][name], rtol=0, atol=1e-6)
+        assert losses(killed) == losses(whole)
+        with (
+            np.load(killed / "checkpoint.npz") as ours,
+            np.load(whole / "checkpoint.npz") as theirs,
+        ):
+            for name in set(ours.files) - {"state"}:
+                np.testing.assert_allclose(ours[name], theirs[name], rtol=0, atol=1e-6)
+
+    def test_that_were_killed_go_on_on_one_device(self, tmp_path: Path):
+        killed, whole = tmp_path / "killed", tmp_path / "whole"
+        kill_in_between(killed, "--epochs", "12")
+        for folder in (killed, whole):
+            command = train("forecasting", folder, "--epochs", "12")
+            subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+        np.testing.assert_allclose(losses(killed), losses(whole), rtol=0, atol=1e-4)
+
+
+def kill_in_between(folder: Path, *words: str) -> None:
+    """Train forecasting with two workers, and kill both behind the first epoch."""
+    with two_workers("forecasting", folder, *words) as processes:
+        wait_until((folder / "history.json").is_file, 120)
+        for process in processes:
+            process.kill()
+    assert not (folder / "metrics.json").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 
 from recipes.headline import Headline
 from recipes.run import Run
-from recipes.training import Trainer, scorer
+from recipes.training import OneDevice, Trainer, scorer
 from zoo.errors import TrainingError
 from zoo.layers import masked_cross_entropy
 from zoo.models import SequenceClassifier
@@ -28,7 +28,9 @@ class Killed(Exception):
 
 
 @contextmanager
-def trainer(folder: Path, learning_rate: float = 0.01, **options: Any) -> Iterator[Trainer]:
+def trainer(
+    folder: Path, learning_rate: float = 0.01, devices: OneDevice | None = None, **options: Any
+) -> Iterator[Trainer]:
     """A small training with every kind of dropout, the same at each call."""
     keras.utils.set_random_seed(7)
     random = np.random.default_rng(7)
@@ -50,7 +52,7 @@ def trainer(folder: Path, learning_rate: float = 0.01, **options: Any) -> Iterat
         logits = batches.map(score)
         return {"accuracy": float(np.mean(logits.argmax(-1) == targets.argmax(-1)))}
 
-    with Run(folder, "test", {}) as run:
+    with Run(folder, "test", {}, devices) as run:
         yield Trainer(
             model,
             loss,
@@ -133,6 +135,43 @@ def test_a_finished_training_is_not_trained_further(tmp_path: Path) -> None:
         second.fit()
     for again, expected in zip(everything(second), everything(first), strict=True):
         np.testing.assert_array_equal(again, expected)
+
+
+class Told(OneDevice):
+    """The devices of a worker that is not the chief, whose numbers are these."""
+
+    is_chief = False
+
+    def __init__(self, *numbers: float) -> None:
+        self.numbers, self.ended = iter(numbers), False
+
+    def agreed(self, numbers: Sequence[float]) -> Sequence[float]:
+        return [next(self.numbers)]
+
+    def end(self) -> None:
+        self.ended = True
+
+
+def test_the_chief_decides_which_epoch_is_best_and_whether_to_go_on(tmp_path: Path) -> None:
+    devices = Told(True, 0.25, True, 0.125, False)
+    with trainer(tmp_path, devices=devices) as trained:
+        state = trained.fit()
+    assert [row["accuracy"] for row in state.history] == [0.25, 0.125]
+    assert state.best_epoch == 0 and devices.ended
+    assert not (tmp_path / "logs").exists()
+
+
+def test_the_chief_tells_where_to_go_on(tmp_path: Path) -> None:
+    with trainer(tmp_path / "whole") as whole:
+        whole.fit()
+    devices = OneDevice()
+    checkpoint = (tmp_path / "whole" / "checkpoint.npz").read_bytes()
+    devices.from_chief = lambda content: checkpoint  # type: ignore[method-assign]
+    with trainer(tmp_path / "other", devices=devices) as other:
+        other.restore()
+    assert other.state == whole.state
+    for ours, theirs in zip(other.optimizer.variables, whole.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
 
 
 def test_a_loss_that_is_no_number_stops_with_epoch_and_step(tmp_path: Path) -> None:
