@@ -48,6 +48,21 @@ def start_search(
     return [process.wait(LONG) for process in started]
 
 
+def start_training(
+    job: KubernetesJob, folder: Path, running: Processes, found: list[Machine]
+) -> list[int]:
+    """Run every pod of a training on a machine of its own, and return how they ended."""
+    kubernetes(job, folder / "jobs")
+    volume = folder / "here"
+    places = {peer: each.address for peer, each in zip(job.peers, found, strict=True)}
+    pods = Cluster(folder / "jobs", volume, places).pods("trainers.yaml")
+    started = [
+        running.start(machine.command(*pod.command), pod.environment, volume)
+        for machine, pod in zip(found, pods, strict=True)
+    ]
+    return [process.wait(LONG) for process in started]
+
+
 def search_whose_chief_moves(
     job: SlurmJob, folder: Path, running: Processes, found: list[Machine], halfway: Path
 ) -> list[int]:
@@ -102,16 +117,9 @@ class TestStandIns:
 
     def test_a_training_in_a_cluster(self, tmp_path: Path):
         job = KubernetesJob(recipe="sentiment", kind="training", workers=3)
-        kubernetes(job, tmp_path / "jobs")
         with network(tmp_path, 3) as (running, found):
-            volume = tmp_path / "here"
-            places = {peer: each.address for peer, each in zip(job.peers, found, strict=True)}
-            pods = Cluster(tmp_path / "jobs", volume, places).pods("trainers.yaml")
-            started = [
-                running.start(machine.command(*pod.command), pod.environment, volume)
-                for machine, pod in zip(found, pods, strict=True)
-            ]
-            assert [process.wait(30) for process in started] == [0, 0, 0]
+            assert start_training(job, tmp_path, running, found) == [0, 0, 0]
+        volume = tmp_path / "here"
         assert json.loads((volume / "runs" / "metrics.json").read_text()) == {"workers": 3}
         (addresses,) = {
             tuple(json.loads(call["environment"]["TF_CONFIG"])["cluster"]["worker"])
@@ -129,6 +137,15 @@ class TestSearches:
             job = KubernetesJob(recipe="sentiment", words=REAL_WORDS, cpus=1)
             assert start_search(job, tmp_path, running, found) == [0, 0, 0]
         self.check(tmp_path / "here" / "runs")
+
+    def test_a_training_of_two_in_a_cluster(self, tmp_path: Path):
+        words = ("--preset", "tiny", "--epochs", "2")
+        job = KubernetesJob(recipe="sentiment", kind="training", words=words, workers=2, cpus=1)
+        with network(tmp_path, 2, real=True) as (running, found):
+            assert start_training(job, tmp_path, running, found) == [0, 0]
+        run_dir = tmp_path / "here" / "runs"
+        assert len(json.loads((run_dir / "history.json").read_text())) == 2
+        assert json.loads((run_dir / "metrics.json").read_text())["test"]["accuracy"] > 0.3
 
     def test_under_slurm_with_a_chief_that_moves(self, tmp_path: Path):
         with network(tmp_path, 4, real=True) as (running, found):
