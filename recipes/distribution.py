@@ -7,9 +7,10 @@ are means over what is not padding, of which one replica may have more than anot
 counts with its share of what the loss divides by (`counts` of `recipes.training.Trainer`).
 
 Without dropout, therefore, the curve of the loss is the same on any number of replicas. With
-dropout, every replica draws masks of its own, from a seed that follows from that of the model
-and its number: the curve is another one, as with another seed, but the same every time for
-the same number of replicas, also of a training that was killed in between.
+dropout, and whatever else is drawn in training, every replica draws masks of its own, from a
+seed that follows from that of the model and its number: the curve is another one, as with
+another seed, but the same every time for the same number of replicas, also of a training that
+was killed in between.
 
 Every worker goes through the same batches in the same order, and works out the validation
 part. The chief, of rank 0, alone has a run folder: it restores and saves, its numbers decide
@@ -93,7 +94,8 @@ class Replicas(OneDevice):
         optimizer: keras.optimizers.Optimizer,
     ) -> Callable[[Sequence[Any]], float]:
         """Return a training step: takes features, targets and weights by part, gives the loss."""
-        # What it would add up it would have clipped before, replica by replica. It gets sums.
+        # Keras clips what each replica found and adds up then, and has no option against it.
+        # Here it is given sums.
         optimizer._all_reduce_sum_gradients = lambda pairs: pairs
         variables = model.trainable_variables
 
@@ -149,6 +151,8 @@ class Replicas(OneDevice):
                     f"{name}: this worker has {ours[name]:,} and the chief {theirs:,.0f}, but all "
                     "need the same data and the same version"
                 )
+        # Where another has stopped at that, this ends here too, before anything is written.
+        self.agreed([0])
 
     def assist(self, recipe: ModuleType, config: Any) -> None:
         """Take the part of a worker that is not the chief; shows and writes nothing.
