@@ -32,9 +32,15 @@ R = TypeVar("R", bound="RunOptions")
 
 METRICS = "metrics.json"
 SOURCES = "sources.json"
-ONLY_SHOW = ("recipes/__", "recipes/commands.py", "recipes/config.py", "recipes/report/")
-"""Files that read a command line, call a recipe and show what it measured: none decides about a
-score, since the resolved configuration is part of a run."""
+ONLY_SHOW = (
+    "recipes/__",
+    "recipes/cluster.py",
+    "recipes/commands.py",
+    "recipes/config.py",
+    "recipes/report/",
+)
+"""Files that read a command line, call a recipe, let workers meet, and show what was measured: none
+decides about a score, since the resolved configuration is part of a run."""
 
 
 @dataclass(frozen=True)
