@@ -48,7 +48,7 @@ def read_confirmation(folder: Path) -> Confirmation | None:
     """Return what was written down, None if nothing was."""
     try:
         return Confirmation(**json.loads((folder / FILE).read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

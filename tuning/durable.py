@@ -96,8 +96,9 @@ class Durable(keras_tuner.Oracle):
             if held.status == TrialStatus.STOPPED:
                 if not self.idle:  # another worker may still be lost, and its trial be given away
                     return Trial(held.hyperparameters, held.trial_id, TrialStatus.IDLE)
-                self.exhausted = True
-                self.save()
+                if not self.exhausted:
+                    self.exhausted = True
+                    self.save()
             return held
 
     def update_trial(self, trial_id: str, metrics: Mapping[str, float], step: int = 0) -> Trial:
@@ -235,17 +236,20 @@ class Durable(keras_tuner.Oracle):
     # How values are drawn.
 
     def _random_values(self) -> dict[str, Any] | None:
-        """Return the base's values for the first trial, then random ones."""
+        """Return the base's values for the first trial, then random ones that were not tried yet.
+
+        They are rounded, so that they are the same on every way to a worker.
+        """
         if not self.start_order:
             return dict(self.get_space().values)
-        return super()._random_values()
-
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Round what the algorithm draws, so that it is the same on every way to a worker."""
-        answer = super().populate_space(trial_id)
-        if values := answer.get("values"):
-            answer["values"] = {name: self.rounded(value) for name, value in values.items()}
-        return answer
+        for _ in range(self._max_collisions):
+            values = super()._random_values()
+            if values is None:
+                return None
+            rounded = {name: self.rounded(value) for name, value in values.items()}
+            if not self._duplicate(rounded):
+                return rounded
+        return None
 
     @staticmethod
     def rounded(value: Any) -> Any:

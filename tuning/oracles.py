@@ -84,8 +84,7 @@ class Bayesian(Durable, keras_tuner.oracles.BayesianOptimizationOracle):
             return {"status": TrialStatus.STOPPED, "values": None}
         mean, spread = self.gpr.predict([*map(self._vector, candidates)], return_std=True)
         best = candidates[int(np.argmin(mean - self.beta * spread))]
-        values = {name: self.rounded(value) for name, value in best.items()}
-        return {"status": TrialStatus.RUNNING, "values": values}
+        return {"status": TrialStatus.RUNNING, "values": best}
 
     def _vector(self, values: Mapping[str, Any]) -> list[float]:
         """Return parameters as numbers from 0 to 1, those that do not apply as their default."""

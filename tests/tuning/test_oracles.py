@@ -9,7 +9,7 @@ import pytest
 
 from recipes.headline import Headline
 from recipes.run import CHECKPOINT
-from tests.tuning.searches import close, open_oracle, score, work_off, write_outcome
+from tests.tuning.searches import close, open_oracle, work_off, write_outcome
 from tuning.durable import Durable
 from tuning.folder import ORACLE, trial_folder
 from tuning.oracles import ORACLES
@@ -55,10 +55,10 @@ def test_other_seeds_draw_other_values(tmp_path: Path) -> None:
     assert one[1:] != two[1:]
 
 
-def test_bayesian_search_ends_nearer_the_best_than_it_began(tmp_path: Path) -> None:
+def test_bayesian_search_goes_where_the_scores_are_and_nowhere_twice(tmp_path: Path) -> None:
     tried = work_off(tmp_path, open_oracle(tmp_path, "bayesian", trials=16))
-    scores = [score(values) for values in tried]
-    assert max(scores[8:]) >= max(scores[:8])
+    # The score grows with the units more than with anything else; a third have 64 by chance.
+    assert sum(values["units"] == 64 for values in tried[8:]) >= 6
     assert len({json.dumps(values, sort_keys=True) for values in tried}) == 16
 
 

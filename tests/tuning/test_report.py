@@ -293,6 +293,7 @@ class TestPage:
         folder = tmp_path / "my search"
         sections = {each.title: each for each in search_page(search(), folder).sections}
         assert sections["Train the best again"].code.splitlines() == [
+            f"python -m tuning confirm '{folder}' --seeds 0 1 2",
             f"python -m tuning best '{folder}' > best.json",
             "python -m recipes speech train --config best.json --run-dir runs/speech-best",
         ]

@@ -284,7 +284,7 @@ def handed_out(folder: Path) -> int:
     return sum(row["facts"].get("attempt", 0) for row in trials)
 
 
-def tested(folder: Path, trial: str) -> float:
+def accuracy_of(folder: Path, trial: str) -> float:
     results = json.loads((best_folder(folder, trial) / "metrics.json").read_text())
     return results["test"]["accuracy"]
 
@@ -309,7 +309,9 @@ def test_chaos(algorithm: str, tmp_path: Path) -> None:
         assert ours.config == theirs.config
         assert ours.curve == pytest.approx(theirs.curve, abs=1e-6)
     assert killed.best and whole.best
-    assert tested(folder, killed.best.id) == pytest.approx(tested(left_alone, whole.best.id))
+    assert accuracy_of(folder, killed.best.id) == pytest.approx(
+        accuracy_of(left_alone, whole.best.id)
+    )
 
 
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
