@@ -21,8 +21,8 @@ from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
 from recipes.run import Run, refuse_other
 from tuning.durable import Durable
-from tuning.folder import LOG, best_folder, read_oracle, read_search
-from tuning.options import FEWEST, SearchOptions, Settings, seconds
+from tuning.folder import LOG, best_folder, read_oracle, read_search, when_free
+from tuning.options import SearchOptions, Settings, seconds
 from tuning.oracles import oracle
 from tuning.processes import Fresh, last_line
 from tuning.spaces import configuration, discover, load_space
@@ -58,27 +58,23 @@ class Address:
     port: int
 
 
-def prepare(settings: Settings) -> Any:
-    """Return the parameters of a search, after everything that can be checked before it starts.
+def prepare(settings: Settings) -> tuple[Any, Any]:
+    """Return the parameters of a search and its first configuration.
 
     Raises:
-        MisuseError: The space, a field, or the data is at fault.
+        MisuseError: The space or a field is at fault.
     """
     base = settings.start()
     space = load_space(settings.recipe, settings.space)
     found = discover(space, base, settings.fixed)
-    configuration(space, found, base, settings.fixed)
-    return found
+    return found, configuration(space, found, base, settings.fixed)
 
 
 def check_data(settings: Settings) -> int:
     """Load the data and build the model of the first trial; the whole of a fresh process."""
     use_cores(1)
-    base = settings.start()
     try:
-        hp = prepare(settings)
-        space = load_space(settings.recipe, settings.space)
-        first = configuration(space, hp, base, settings.fixed)
+        _, first = prepare(settings)
         settings.module.build(first, settings.module.load(first))
     except SeqZooError as error:
         print(error)
@@ -147,19 +143,21 @@ class Chief:
     ) -> None:
         self.settings, self.options, self.folder = settings, options, options.run_dir
         self.budget = seconds(options.budget, "budget")
-        space = prepare(settings)
+        space, _ = prepare(settings)
         refuse_other(self.folder, settings.recipe, settings.to_json())
         self._server, self.port = _bind(address)
         if read_oracle(self.folder) is None:
             _check_data(settings)
-        self._run = _hold(self.folder, settings)
+        self._run = when_free(
+            lambda: Run(self.folder, settings.recipe, settings.to_json()), HOLD_SECONDS
+        )
         self._epochs = getattr(settings.start(), "epochs", 0)
         self.oracle = oracle(
             settings.algorithm,
             self._run,
             space,
             settings.module.HEADLINE,
-            options.trials or (FEWEST if settings.algorithm in ("random", "bayesian") else 0),
+            options.most,
             int(settings.base["seed"]),
             seconds(options.lease, "lease"),
             self._epochs,
@@ -175,14 +173,14 @@ class Chief:
 
         Raises:
             ConfigError: The budget did not suffice for one trial.
-            TrainingError: Every trial failed.
+            TrainingError: Every trial failed, or the state cannot be written.
         """
         self._server.start()
         began, before = time.monotonic(), self.oracle.seconds
         while not (self.oracle.exhausted or self.oracle.stopped):
             time.sleep(_TICK)
-            if self._servicer.fault:
-                raise self._servicer.fault
+            if fault := self._servicer.fault:
+                raise TrainingError(f"the chief cannot go on: {fault}") from fault
             for worker in self.oracle.expire():
                 print(f"no sign of life from {worker}: its trial goes to another", flush=True)
             self._tell_ended()
@@ -277,18 +275,6 @@ def _bind(address: Address) -> tuple[grpc.Server, int]:
             "is not this machine's"
         )
     return server, port
-
-
-def _hold(folder: Path, settings: Settings) -> Run:
-    """Return the folder, as soon as a chief that was just killed no longer holds it."""
-    deadline = time.monotonic() + HOLD_SECONDS
-    while True:
-        try:
-            return Run(folder, settings.recipe, settings.to_json())
-        except ConfigError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_TICK)
 
 
 def _check_data(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 import tyro
 
 from recipes.config import parse, require
-from tuning.options import LocalOptions, SearchOptions, read_options, seconds
+from tuning.options import LocalOptions, SearchOptions, lease_seconds, read_options, seconds
 from tuning.trials import Search
 from zoo.errors import MisuseError
 
@@ -36,7 +36,7 @@ class WorkerOptions:
     def __post_init__(self) -> None:
         """Check every value, so that a bad one is named before anything starts."""
         require(self, "at least 0", lambda value: value >= 0, "threads")
-        seconds(self.lease, "lease")
+        lease_seconds(self.lease)
 
 
 @dataclass(frozen=True)

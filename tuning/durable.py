@@ -58,7 +58,7 @@ class Durable(keras_tuner.Oracle):
         lease: float,
         **options: Any,
     ) -> None:
-        self._run, self._lease, self._headline = run, lease, objective
+        self._run, self._lease = run, lease
         self._guard = threading.RLock()
         self._facts: dict[str, dict[str, Any]] = collections.defaultdict(dict)
         self._waiting: list[str] = []
@@ -226,6 +226,7 @@ class Durable(keras_tuner.Oracle):
             trial.score = row["score"]
             self.trials[row["id"]] = trial
             self._facts[row["id"]] = row["facts"]
+            self._tell_attempt(trial)  # its worker may still be at it
         self._waiting = stored["state"].pop("waiting")
         self.exhausted = stored["state"].pop("exhausted_at") == [self.max_trials]
         self.set_state(stored["state"])
@@ -263,11 +264,16 @@ class Durable(keras_tuner.Oracle):
         facts["worker"], facts["handed"] = worker, now
         facts.setdefault("began", now)
         facts["attempt"] = facts.get("attempt", 0) + 1
-        if not trial.metrics.exists("attempt"):
-            trial.metrics.register("attempt", direction="max")
-        trial.metrics.update("attempt", facts["attempt"], step=facts["attempt"])
+        self._tell_attempt(trial)
         self._seen[trial.trial_id] = time.monotonic()
         self.save()
+
+    def _tell_attempt(self, trial: Trial) -> None:
+        """Put the number of the attempt where the protocol carries it to the worker."""
+        if (attempt := self._facts[trial.trial_id].get("attempt")) is not None:
+            if not trial.metrics.exists("attempt"):
+                trial.metrics.register("attempt", direction="max")
+            trial.metrics.update("attempt", attempt, step=attempt)
 
     def _note(self, trial_id: str, outcome: dict[str, Any]) -> None:
         facts = self._facts[trial_id]

@@ -10,15 +10,19 @@ best/ID/        the best trial, trained to its end by the recipe: a run folder
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from recipes.headline import Headline
 from recipes.run import HISTORY, read_config
 from tuning.options import Settings
 from tuning.spaces import OF_ALGORITHM
 from tuning.trials import COMPLETED, FAILED, REFUSED, RUNNING, Search, Trial
-from zoo.errors import DataError
+from zoo.errors import ConfigError, DataError
+
+R = TypeVar("R")
 
 ORACLE = "oracle.json"
 OUTCOME = "outcome.json"
@@ -27,6 +31,26 @@ BEAT = "beat"
 
 EXACT_DIGITS = 6
 """Significant digits of a number that survive the protocol's single precision."""
+
+
+def when_free(hold: Callable[[], R], limit: float) -> R:
+    """Return a run folder, as soon as a process that was just killed no longer holds it.
+
+    Args:
+        hold: Opens it.
+        limit: Seconds to wait for at most.
+
+    Raises:
+        ConfigError: It is still in use, or belongs to another configuration.
+    """
+    deadline = time.monotonic() + limit
+    while True:
+        try:
+            return hold()
+        except ConfigError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def trial_folder(search: Path, trial: str) -> Path:

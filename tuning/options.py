@@ -69,8 +69,13 @@ class SearchOptions(Generic[C]):
         counts = ("trials", "patience", "max_parameters", "threads", "max_latency_ms")
         configuration.require(self, "at least 0", lambda value: value >= 0, *counts)
         seconds(self.budget, "budget")
-        if seconds(self.lease, "lease") < 1:
-            raise ConfigError(f"lease must be at least 1s, not {self.lease}")
+        lease_seconds(self.lease)
+
+    @property
+    def most(self) -> int:
+        """Most trials, 0 where the algorithm itself comes to an end."""
+        ends = self.algorithm in ("grid", "hyperband")
+        return self.trials or (0 if ends else FEWEST)
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,17 @@ def seconds(text: str, name: str) -> float:
     if match is None:
         raise ConfigError(f"{name} must be a time such as 90s, 30m or 2h, not '{text}'")
     return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def lease_seconds(text: str) -> float:
+    """Return the length of a lease.
+
+    Raises:
+        ConfigError: It is no time, or too short for a sign of life.
+    """
+    if (length := seconds(text, "lease")) < 1:
+        raise ConfigError(f"lease must be at least 1s, not {text}")
+    return length
 
 
 def _fixed(words: Sequence[str], config: Any, base: Mapping[str, Any]) -> dict[str, Any]:

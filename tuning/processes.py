@@ -137,11 +137,6 @@ class Fresh:
         theirs.close()
 
     @property
-    def is_alive(self) -> bool:
-        """Whether it still runs."""
-        return self._process.is_alive()
-
-    @property
     def exit_code(self) -> int:
         """How it ended; -N for signal N."""
         return self._process.exitcode or 0

@@ -49,7 +49,7 @@ def search(name: str, words: Sequence[str], settings: Settings, options: LocalOp
     """
     folder = options.run_dir
     refuse_other(folder, name, settings.to_json())
-    with Board(folder, options.trials) as board:
+    with Board(folder, options.most) as board:
         crew = Crew(name, words, options, board.tell)
         try:
             while not crew.is_done():

@@ -7,6 +7,7 @@ validation part. A trial that was killed goes on from its last checkpoint.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import math
@@ -28,6 +29,7 @@ from tuning.folder import (
     read_outcome,
     read_trial_config,
     trial_folder,
+    when_free,
 )
 from tuning.options import Settings
 from tuning.spaces import OF_ALGORITHM, load_space
@@ -179,31 +181,19 @@ def _try(task: Task, outcome: Outcome) -> None:
     _go_on_from(task, hp.values)
     epochs = hp.values.get(f"{OF_ALGORITHM}epochs", 0)
     values = configuration.to_json(config)
-    with _run(task, settings, values, epochs) as run:
+    trial = (task.folder, settings.recipe, values, recipe.HEADLINE, epochs, settings.patience)
+    with when_free(lambda: TrialRun(*trial), SAME_FOLDER_SECONDS) as run:
         trained = recipe.train(config, data, pipeline, run)
         history = run.read_json(HISTORY)
-    headline = Headline(trained.get("headline", recipe.HEADLINE.metric), _lower(recipe))
+    headline = dataclasses.replace(
+        recipe.HEADLINE, metric=trained.get("headline", recipe.HEADLINE.metric)
+    )
     outcome.objective = headline.metric
     outcome.curve = [row[headline.metric] for row in history]
     score = _best(outcome.curve, headline)
     if not math.isfinite(score):
         raise ConfigError(f"{headline.metric} of the validation part was never a number")
     outcome.score = score
-
-
-def _run(task: Task, settings: Settings, values: Mapping[str, Any], epochs: int) -> TrialRun:
-    """Return the trial's run folder, as soon as nobody else holds it."""
-    deadline = time.monotonic() + SAME_FOLDER_SECONDS
-    while True:
-        try:
-            headline = settings.module.HEADLINE
-            return TrialRun(
-                task.folder, settings.recipe, values, headline, epochs, settings.patience
-            )
-        except ConfigError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
 
 
 def _go_on_from(task: Task, values: Mapping[str, Any]) -> None:
@@ -289,10 +279,6 @@ def _best(values: Sequence[float], headline: Headline) -> float:
 
 def _json(values: Any) -> bytes:
     return (json.dumps(values, ensure_ascii=False) + "\n").encode()
-
-
-def _lower(recipe: Any) -> bool:
-    return bool(recipe.HEADLINE.lower_is_better)
 
 
 def _first_line(error: Exception) -> str:

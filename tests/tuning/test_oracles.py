@@ -117,6 +117,16 @@ class TestTrials:
         assert first.trial_id == again.trial_id != other.trial_id
         assert again.metrics.get_last_value("attempt") == 2
 
+    def test_a_chief_that_comes_back_knows_which_attempt_is_under_way(self, tmp_path: Path) -> None:
+        chief = open_oracle(tmp_path)
+        chief.create_trial("worker-0")
+        trial = chief.create_trial("worker-0")
+        close(chief)
+        again = open_oracle(tmp_path)
+        told = again.update_trial(trial.trial_id, {})
+        close(again)
+        assert (told.status, told.metrics.get_last_value("attempt")) == ("RUNNING", 2)
+
     def test_a_lost_worker_s_trial_goes_to_the_next_that_asks(self, tmp_path: Path) -> None:
         chief = open_oracle(tmp_path, lease=-1.0)
         lost = chief.create_trial("worker-0")
