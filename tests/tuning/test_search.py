@@ -251,27 +251,6 @@ def read_running(folder: Path) -> bool:
         return False
 
 
-@pytest.mark.slow
-def test_a_worker_trains_on_while_its_chief_is_away(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    words = ["run", *TINY, "--epochs", "30", "--trials", "1", "--run-dir", str(folder)]
-    process = subprocess.Popen(command(*words), stderr=subprocess.DEVNULL)
-    try:
-        while not [*folder.glob("trials/*/history.json")]:
-            assert process.poll() is None
-            time.sleep(0.1)
-        before = named(process.pid, "worker")
-        os.kill(named(process.pid, "chief")[0], signal.SIGKILL)
-        while read_running(folder):
-            assert named(process.pid, "worker") == before
-            time.sleep(0.2)
-        assert process.wait(200) == 0
-    finally:
-        process.kill()
-        process.wait()
-    assert handed_out(folder) == 1
-
-
 def torment(words: list[str], folder: Path, dice: random.Random) -> Counter[str]:
     """Run a search to its end, and kill parts of it ten times while trials run."""
     process = subprocess.Popen(command(*words), stderr=subprocess.DEVNULL)
