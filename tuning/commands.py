@@ -18,7 +18,7 @@ import tyro
 from recipes.config import parse, require
 from tuning.options import LocalOptions, SearchOptions, lease_seconds, read_options, seconds
 from tuning.trials import Search
-from zoo.errors import MisuseError
+from zoo.errors import ConfigError, MisuseError
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,23 @@ class ReportOptions(FolderOptions):
 
 @dataclass(frozen=True)
 class ConfirmOptions(FolderOptions):
-    """Train start and best of a search with several seeds, and compare them on the test part."""
+    """Train start and best few of a search with several seeds, choose by the mean validation score,
+    and compare start and chosen on the test part."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the trainings."""
+    finalists: int = 3
+    """How many of the best configurations are trained beside the start."""
     threads: int = 0
     """Cores to use; 0: all of the machine."""
+
+    def __post_init__(self) -> None:
+        """Check every value, so that a bad one is named before anything starts."""
+        require(self, "at least 1", lambda value: value >= 1, "finalists")
+        require(self, "at least 0", lambda value: value >= 0, "threads")
+        if not self.seeds or len({*self.seeds}) < len(self.seeds):
+            given = ", ".join(map(str, self.seeds)) or "none"
+            raise ConfigError(f"seeds must be one or more, each once, not {given}")
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -131,20 +142,25 @@ def report(arguments: Sequence[str]) -> None:
 
 
 def best(arguments: Sequence[str]) -> None:
-    """Print the best configuration, which `recipes RECIPE train --config` takes."""
-    options = parse(FolderOptions, arguments, FolderOptions(), "python -m tuning best")
-    from tuning.report import best_config
+    """Print the best configuration, which `recipes RECIPE train --config` takes.
 
-    print(json.dumps(best_config(_search(options, "best")), indent=2))
+    It is what `confirm` chose, if that was called, or else that of the best trial.
+    """
+    options = parse(FolderOptions, arguments, FolderOptions(), "python -m tuning best")
+    from tuning.confirm import chosen_config
+
+    search = _search(options, "best")
+    print(json.dumps(chosen_config(Path(options.folder), search), indent=2))
 
 
 def confirm(arguments: Sequence[str]) -> None:
-    """Say what the best configuration gains on the test part, over several seeds."""
+    """Choose among the best few by several seeds, and say what that gains on the test part."""
     options = parse(ConfirmOptions, arguments, ConfirmOptions(), "python -m tuning confirm")
     from tuning.confirm import confirm as compare
 
     _search(options, "confirm")
-    print(compare(Path(options.folder), options.seeds, options.threads, print))
+    folder = Path(options.folder)
+    print(compare(folder, options.seeds, options.finalists, options.threads, print))
 
 
 def jobs(arguments: Sequence[str]) -> None:

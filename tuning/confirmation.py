@@ -9,23 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILE = "confirmation.json"
+START = "start"
+"""The configuration that a search started from, among trials."""
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Test scores of two configurations over the same seeds.
+    """Scores of the start and of what was chosen, over the same seeds.
 
     Attributes:
         metric: What the recipe is judged by.
         lower_is_better: True for errors.
         seeds: Of the trainings.
-        start, best: A score per seed.
+        chosen: The trial whose configuration validates best in the mean, or `START`.
+        validated: Validation scores, one per seed, of the start and of the trials considered.
+        start, best: Test scores of the start and of what was chosen, one per seed.
         baselines: Scores of the recipe's baselines, of the first seed.
     """
 
     metric: str
     lower_is_better: bool
     seeds: Sequence[int]
+    chosen: str
+    validated: Mapping[str, Sequence[float]]
     start: Sequence[float]
     best: Sequence[float]
     baselines: Mapping[str, float]
@@ -37,10 +43,13 @@ class Confirmation:
         return -difference if self.lower_is_better else difference
 
     def __str__(self) -> str:
+        seeds = f"test {self.metric} over seeds {', '.join(map(str, self.seeds))}"
+        if self.chosen == START:
+            return f"{seeds}: {spelled(self.start)}, of the start: no trial validates better"
         verdict = "better" if self.gain > 0 else "no better"
         return (
-            f"test {self.metric} over seeds {', '.join(map(str, self.seeds))}: "
-            f"best {spelled(self.best)}, start {spelled(self.start)}: {verdict}, {self.gain:+.4f}"
+            f"{seeds}: trial {self.chosen} {spelled(self.best)}, start {spelled(self.start)}: "
+            f"{verdict}, {self.gain:+.4f}"
         )
 
 

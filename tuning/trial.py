@@ -126,7 +126,7 @@ class TrialRun(Run):
             return True
         before, lately = values[: -self._patience], values[-self._patience :]
         return self._headline.is_better(
-            _best(lately, self._headline), _best(before, self._headline)
+            best_of(lately, self._headline), best_of(before, self._headline)
         )
 
 
@@ -190,7 +190,7 @@ def _try(task: Task, outcome: Outcome) -> None:
     )
     outcome.objective = headline.metric
     outcome.curve = [row[headline.metric] for row in history]
-    score = _best(outcome.curve, headline)
+    score = best_of(outcome.curve, headline)
     if not math.isfinite(score):
         raise ConfigError(f"{headline.metric} of the validation part was never a number")
     outcome.score = score
@@ -209,6 +209,27 @@ def _take_over(run: Path, ours: Path) -> None:
     ours.mkdir(parents=True, exist_ok=True)
     for name in (HISTORY, CHECKPOINT):  # the checkpoint last: it says that this is done
         replace(ours / name, (run / name).read_bytes())
+
+
+def train_unscored(recipe: str, config: Mapping[str, Any], run: Path, threads: int) -> int:
+    """Train a configuration and leave the test part alone; `train_to_end` scores it later.
+
+    The whole of a fresh process; returns its exit code.
+    """
+    from recipes import recipe as module_of
+
+    use_cores(threads)
+    module = module_of(recipe)
+    try:
+        values = configuration.from_json(module.Config, config)
+        data = module.load(values)
+        pipeline = module.build(values, data)
+        with Run(run, recipe, configuration.to_json(values)) as opened:
+            module.train(values, data, pipeline, opened)
+    except SeqZooError as error:
+        print(f"error: {error}")
+        return 1
+    return 0
 
 
 def train_to_end(recipe: str, config: Mapping[str, Any], run: Path, threads: int) -> int:
@@ -271,7 +292,8 @@ def _latency(pipeline: Any) -> float:
     return load.p50_ms
 
 
-def _best(values: Sequence[float], headline: Headline) -> float:
+def best_of(values: Sequence[float], headline: Headline) -> float:
+    """Return the best of a curve, NaN if it holds no number."""
     known = [value for value in values if not math.isnan(value)]
     choose = min if headline.lower_is_better else max
     return choose(known, default=math.nan)

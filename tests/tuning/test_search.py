@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tuning.folder import ORACLE, best_folder, read_search
+from tuning.confirmation import read_confirmation
+from tuning.folder import ORACLE, best_folder, curve_of, read_search
 from tuning.processes import FOLLOWS
 
 TINY = ["sentiment", "--preset", "tiny", "--epochs", "3", "--max-length", "16"]
@@ -86,6 +87,25 @@ class TestFinishedSearch:
     def test_no_trial_looked_at_the_test_part(self, finished: tuple[Path, str]) -> None:
         folder, _ = finished
         assert not [*folder.glob("trials/*/metrics.json")]
+
+    @pytest.mark.slow
+    def test_several_seeds_choose_and_the_chosen_one_is_what_best_prints(
+        self, finished: tuple[Path, str]
+    ) -> None:
+        folder, _ = finished
+        words = [str(folder), "--seeds", "1", "--finalists", "1"]
+        done = run("confirm", *words)
+        assert done.returncode == 0, done.stderr
+        first, second = read_search(folder, whole=True).trials
+        assert "start, seed 1: validated accuracy 0." in done.stdout
+        assert f"trial {second.id}, seed 1: validated accuracy 0." in done.stdout
+        found = read_confirmation(folder)
+        assert found and found.validated.keys() == {"start", second.id}
+        scored = {file.parent.name for file in folder.glob("confirm/*/metrics.json")}
+        assert scored == {"start-1", f"{found.chosen}-1"}
+        chosen = first if found.chosen == "start" else second
+        assert json.loads(run("best", str(folder)).stdout) == chosen.config
+        assert run("confirm", *words).stdout == done.stdout
 
     def test_the_same_command_again_trains_nothing(self, finished: tuple[Path, str]) -> None:
         folder, printed = finished
@@ -242,6 +262,35 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert [trial.status for trial in read_search(folder).trials] == ["completed"] * 3
+
+
+@pytest.mark.slow
+def test_a_worker_trains_on_while_its_chief_is_away(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = ["--trials", "1", "--epochs", "400", "--run-dir", str(folder)]
+    process = subprocess.Popen(command("run", *TINY, *words), stderr=subprocess.DEVNULL)
+    try:
+        while epochs_of(folder) < 3:
+            time.sleep(0.1)
+        (worker,), (chief,) = named(process.pid, "worker"), named(process.pid, "chief")
+        os.kill(chief, signal.SIGKILL)
+        beat, back = folder / "workers" / "worker-0" / "beat", time.time() + 20
+        while beat.stat().st_mtime < back:  # by then it has told the new chief that it lives
+            assert process.poll() is None
+            time.sleep(0.1)
+        assert epochs_of(folder) < 400, "the training was over before the chief was back"
+        assert named(process.pid, "worker") == [worker] and named(process.pid, "chief") != [chief]
+        assert process.wait(400) == 0
+    finally:
+        process.kill()
+        process.wait()
+    (row,) = json.loads((folder / ORACLE).read_text())["trials"]
+    assert row["facts"]["attempt"] == 1 and len(row["facts"]["curve"]) == 400
+
+
+def epochs_of(folder: Path) -> int:
+    """Return how many epochs the first trial has behind it."""
+    return sum(len(curve_of(run, "accuracy")) for run in folder.glob("trials/*"))
 
 
 def read_running(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes.report.page import Card, Page, Picture, Score, Section, Table, named
-from tuning.confirmation import Confirmation, read_confirmation, spelled
+from tuning.confirmation import START, Confirmation, read_confirmation, spelled
 from tuning.report import figures
 from tuning.report.importance import Importance, parameter_importance
 from tuning.report.parallel import parallel_coordinates
@@ -28,6 +28,7 @@ from tuning.report.scale import is_number, text
 from tuning.report.tensorboard import to_tensorboard
 from tuning.trials import COMPLETED, FAILED, REFUSED, RUNNING, Search
 
+_CONFIRMED = "On the test part"
 _MOST_AXES = 14
 _WIDE_RATIO = 100
 """From this ratio of the largest to the smallest on, numbers do not share their decimals."""
@@ -239,8 +240,8 @@ def _sections(search: Search, folder: Path, found: Importance) -> list[Section]:
         sections.append(
             Section(
                 "Train the best again",
-                "The best of many scores on the validation part flatters itself: compare the test "
-                "scores of both configurations, over several seeds.",
+                "The best of many scores on the validation part flatters itself: let several seeds "
+                "choose among the best few, and compare the test scores.",
                 f"python -m tuning confirm {place} --seeds 0 1 2\n"
                 f"python -m tuning best {place} > best.json\n"
                 f"python -m recipes {search.recipe} train --config best.json "
@@ -262,19 +263,29 @@ def _sections(search: Search, folder: Path, found: Importance) -> list[Section]:
 
 
 def _confirmed(found: Confirmation) -> Section:
-    """Return what the best gains on the test part."""
-    rows = [("best", spelled(found.best), _spelled(found.best))]
-    rows.append(("base", spelled(found.start), _spelled(found.start)))
-    rows += [(name, f"{score:.4f}", "") for name, score in found.baselines.items()]
+    """Return what several seeds say, on the validation part and on the test part."""
+    tests = {START: found.start, found.chosen: found.best}
+    rows = [
+        (_called(name), spelled(scores), spelled(tests[name]) if name in tests else "")
+        for name, scores in found.validated.items()
+    ]
+    rows += [(name, "", f"{score:.4f}") for name, score in found.baselines.items()]
     seeds = ", ".join(map(str, found.seeds))
-    columns = ("configuration", f"test {found.metric}", f"of seeds {seeds}")
-    verdict = "better" if found.gain > 0 else "no better"
-    return Section(
-        "On the test part",
-        f"Trained anew with {len(found.seeds)} seeds, the best configuration is {verdict} than the "
-        f"base by {abs(found.gain):.4f}.",
-        table=Table("On the test part", columns, rows),
-    )
+    said = f"Trained anew with the seeds {seeds}; the mean of the validation scores decides. "
+    if found.chosen == START:
+        said += "No trial validates better than the base."
+    else:
+        verdict = "better" if found.gain > 0 else "no better"
+        said += (
+            f"On the test part trial {found.chosen} is {verdict} than the base by "
+            f"{abs(found.gain):.4f}."
+        )
+    columns = ("configuration", "validation", f"test {found.metric}")
+    return Section(_CONFIRMED, said, table=Table(_CONFIRMED, columns, rows))
+
+
+def _called(name: str) -> str:
+    return "base" if name == START else f"trial {name}"
 
 
 def _trial_table(search: Search) -> Table:
