@@ -16,6 +16,7 @@ RECIPES = {
     "sentiment": "text to label: movie sentences, reviews, or your own table",
     "forecasting": "history to forecast with intervals: competitions, sensors, or your own table",
     "speech": "recording to words: digits, commands, sentences, or your own table",
+    "video": "frames to the next frames: moving digits, weather radar, or your own videos",
 }
 
 

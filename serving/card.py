@@ -64,9 +64,14 @@ def _quality(metrics: Mapping[str, Any]) -> Iterator[str]:
     tables: dict[str, dict[str, float]] = {}
     for name, scores in {"model": metrics.get("test", {}), **metrics.get("baselines", {})}.items():
         tables[name] = {key: score for key, score in scores.items() if not isinstance(score, dict)}
-        # Other ways to answer, or other conditions, are rows of their own.
+        # Other ways to answer, or other conditions, are rows of their own; what is told by step is
+        # for the report.
         others = {key: score for key, score in scores.items() if isinstance(score, dict)}
-        tables |= {f"{name}, {key}": score for key, score in others.items()}
+        tables |= {
+            f"{name}, {key}": score
+            for key, score in others.items()
+            if not any(isinstance(value, dict) for value in score.values())
+        }
     names = list(tables["model"])
     if not names:
         return

@@ -10,3 +10,6 @@ from .speech import frequent_words as frequent_words
 from .speech import nearest_centroid as nearest_centroid
 from .text import majority as majority
 from .text import nb_svm as nb_svm
+from .video import VideoBaseline as VideoBaseline
+from .video import copy_last as copy_last
+from .video import optical_flow as optical_flow

@@ -20,3 +20,5 @@ from .summary import write_page as write_page
 from .transcription import Transcripts as Transcripts
 from .transcription import aligned as aligned
 from .transcription import transcription_page as transcription_page
+from .video import Frames as Frames
+from .video import video_page as video_page

@@ -4,6 +4,8 @@ from .ctc import greedy as greedy
 from .ctc import prefix_beam_search as prefix_beam_search
 from .forecasts import ForecastDecoder as ForecastDecoder
 from .forecasts import fit_offsets as fit_offsets
+from .frames import FrameDecoder as FrameDecoder
+from .frames import as_pixels as as_pixels
 from .labels import LabelDecoder as LabelDecoder
 from .labels import fit_temperature as fit_temperature
 from .lexicon import Lexicon as Lexicon

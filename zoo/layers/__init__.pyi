@@ -8,9 +8,14 @@ from .cells import ProjectedLSTMCell as ProjectedLSTMCell
 from .conv_recurrent import ConvLSTM2D as ConvLSTM2D
 from .dropout import VariationalDropout as VariationalDropout
 from .dropout import WordDropout as WordDropout
+from .folding import FrameFolding as FrameFolding
+from .folding import FrameUnfolding as FrameUnfolding
+from .folding import StandStill as StandStill
 from .forecasting import ConformalScaling as ConformalScaling
 from .forecasting import ForecastLoss as ForecastLoss
 from .forecasting import pinball_loss as pinball_loss
+from .frame_losses import frame_loss as frame_loss
+from .frame_losses import structural_similarity as structural_similarity
 from .fronts import FRONTS as FRONTS
 from .fronts import BlankPadding as BlankPadding
 from .fronts import ConvFront as ConvFront
@@ -32,4 +37,5 @@ from .recurrent import RECURRENT as RECURRENT
 from .recurrent import from_keras as from_keras
 from .recurrent import to_keras as to_keras
 from .spatiotemporal import STLSTMCell as STLSTMCell
+from .spatiotemporal import STLSTMStack as STLSTMStack
 from .spec_augment import SpecAugment as SpecAugment

@@ -114,6 +114,102 @@ class STLSTMCell(keras.layers.Layer):
         return {**super().get_config(), **config}
 
 
+@keras.saving.register_keras_serializable(package="seqzoo")
+class STLSTMStack(keras.layers.Layer):
+    """Layers of ST-LSTM cells that predict frame after frame, and see what they predict.
+
+    Takes `float32[batch, time, height, width, channels]` and gives the `horizon` frames behind it.
+    A frame is a 1 x 1 convolution of what the last layer says.
+    Source: Wang et al. 2017, PredRNN, figure 2.
+
+    Args:
+        horizon: Frames that are predicted.
+        filters: Channels of each layer's states.
+        layers: Number of cells.
+        kernel_size: Height and width of the kernels.
+    """
+
+    def __init__(
+        self, horizon: int, filters: int, layers: int = 2, kernel_size: int = 5, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.horizon, self.filters, self.kernel_size = horizon, filters, kernel_size
+        self.cells = [
+            STLSTMCell(filters, kernel_size, name=f"cell_{number}") for number in range(layers)
+        ]
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        batch, _, *size, channels = input_shape
+        for number, cell in enumerate(self.cells):
+            cell.build((batch, *size, self.filters if number else channels))
+        # A frame is told in full precision, whatever the layers compute in.
+        self.project = keras.layers.Dense(channels, dtype="float32", name="pixels")
+        self.project.build((batch, *size, self.filters))
+
+    def call(self, frames: Any) -> Any:
+        return self.rollout(frames, self.horizon)
+
+    def rollout(self, frames: Any, count: int) -> Any:
+        """Return the `count` frames behind these, `float32[batch, count, ...]`."""
+        predicted, state = self.read(frames, self.initial_state(ops.shape(frames)[0]))
+        written = [predicted]
+        for _ in range(count - 1):
+            predicted, state = self.advance(predicted, state)
+            written.append(predicted)
+        return ops.stack(written, axis=1)
+
+    def taught(self, frames: Any, seen: int, known: Any) -> Any:
+        """Return what is predicted of every frame but the first, `[batch, time - 1, ...]`.
+
+        Args:
+            frames: A whole clip.
+            seen: Its first frames, which are always shown.
+            known: A scalar: the share of the others that are shown in the place of predictions.
+        """
+        state, written = self.initial_state(ops.shape(frames)[0]), []
+        shape = (ops.shape(frames)[0], 1, 1, 1)
+        for place, frame in enumerate(ops.unstack(frames, axis=1)[:-1]):
+            if place >= seen:
+                shown = ops.cast(keras.random.uniform(shape) < known, frame.dtype)
+                frame = shown * frame + (1 - shown) * ops.cast(written[-1], frame.dtype)
+            predicted, state = self.advance(frame, state)
+            written.append(predicted)
+        return ops.stack(written, axis=1)
+
+    def read(self, frames: Any, state: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """Return what is expected behind frames, `float32[batch, ...]`, and the state."""
+        predicted, after = None, [*state]
+        for frame in ops.unstack(frames, axis=1):
+            predicted, after = self.advance(frame, after)
+        return predicted, after
+
+    def advance(self, frame: Any, state: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """Return the frame expected behind one, and the state: h and c by layer, and m."""
+        x, after, memory = frame, [], state[-1]
+        for number, cell in enumerate(self.cells):
+            h, c = state[2 * number : 2 * number + 2]
+            x, c, memory = cell.step(cell.project(x), (h, c, memory))
+            after += [x, c]
+        return self.project(x), [*after, memory]
+
+    def initial_state(self, batch: Any) -> list[Any]:
+        """Return zeros for h and c of each layer, and for m."""
+        zeros, *_ = self.cells[0].get_initial_state(batch)
+        return [zeros] * (2 * len(self.cells) + 1)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], self.horizon, *input_shape[2:])
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "horizon": self.horizon,
+            "filters": self.filters,
+            "layers": len(self.cells),
+            "kernel_size": self.kernel_size,
+        }
+
+
 def _convolve(frames: Any, kernel: Any) -> Any:
     # Cast here, since outside of `call` Keras does not.
     return ops.conv(frames, ops.cast(kernel, frames.dtype), padding="same")

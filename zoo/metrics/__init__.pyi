@@ -16,3 +16,5 @@ from .speech import alignment as alignment
 from .speech import character_error_rate as character_error_rate
 from .speech import sentence_error_rate as sentence_error_rate
 from .speech import word_error_rate as word_error_rate
+from .video import SSIM_WINDOW as SSIM_WINDOW
+from .video import frame_errors as frame_errors

@@ -4,3 +4,6 @@ from .forecaster import AutoregressiveForecaster as AutoregressiveForecaster
 from .forecaster import RecurrentForecaster as RecurrentForecaster
 from .forecaster import SegmentForecaster as SegmentForecaster
 from .sequence_classifier import SequenceClassifier as SequenceClassifier
+from .video_predictor import PREDICTORS as PREDICTORS
+from .video_predictor import EncoderForecaster as EncoderForecaster
+from .video_predictor import PredRNN as PredRNN

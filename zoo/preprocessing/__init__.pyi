@@ -16,6 +16,8 @@ from .targets import character_targets as character_targets
 from .targets import class_targets as class_targets
 from .text import TextEncoder as TextEncoder
 from .text import learn_vocabulary as learn_vocabulary
+from .video import FrameEncoder as FrameEncoder
+from .video import as_numbers as as_numbers
 from .waveform import RATES as RATES
 from .waveform import Waveforms as Waveforms
 from .waveform import decode_wav as decode_wav

@@ -1,0 +1,327 @@
+"""Video: frames in, the next frames out.
+
+    python -m recipes video train --run-dir runs/video
+    python -m recipes video train --preset moving-mnist --run-dir runs/mnist
+    python -m recipes video train --data films/ --height 96 --width 128 --run-dir runs/mine
+
+Stacked convolutional LSTMs read the frames, with blocks of pixels folded into channels, and as
+many write those to come; or ST-LSTMs predict frame after frame and look at what they predict.
+
+Measured beside copying the last frame, and moving it on along its optical flow, in the same run:
+see the result table in the README.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from recipes import baselines as reference
+from recipes.config import require
+from recipes.headline import Headline
+from recipes.report import Frames, Score, video_page
+from recipes.run import Run
+from zoo import datasets, decoding, layers, metrics, models, preprocessing
+from zoo.datasets import video
+from zoo.errors import ConfigError
+from zoo.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run depends on."""
+
+    dataset: str = "moving-digits"
+    """A data set by name: moving-digits, moving-mnist, radar or synthetic."""
+    data: Path | None = None
+    """Own videos instead: a file (MP4, AVI, GIF, ...), a folder of files, a folder of pictures, or
+    a folder of such folders."""
+    clips: int = 4000
+    """Clips for training, where the data set makes them."""
+    every: int = 1
+    """Of so many frames of an own video one is taken."""
+    step: int = 5
+    """Frames from one clip of an own video to the next, in training."""
+    validation_fraction: float = 0.1
+    """Share of an own video, before its test part, that chooses the epoch."""
+    test_fraction: float = 0.1
+    """Share of an own video, at its end, that is scored once."""
+
+    seen: int = 10
+    """Frames that are looked at."""
+    horizon: int = 10
+    """Frames that are predicted."""
+    height: int = 64
+    """Pixels to which frames are brought."""
+    width: int = 64
+    """Pixels to which frames are brought."""
+    channels: int = 1
+    """1 for grey, 3 for colour."""
+
+    model: Literal["encoder-forecaster", "predrnn"] = "encoder-forecaster"
+    """Read all, then write all; or predict frame after frame."""
+    filters: int = 64
+    """Channels of each layer's state."""
+    layers: int = 2
+    """Layers on top of each other."""
+    kernel_size: int = 3
+    """Height and width of the kernels, on folded frames."""
+    block: int = 4
+    """Pixels of the sides of a block that is folded into channels."""
+
+    absolute: float = 1.0
+    """Weight of absolute errors beside squared ones in the loss."""
+    structure: float = 0.0
+    """Weight of lost structure (1 - SSIM) in the loss."""
+    sampling: float = 0.5
+    """Share of the training in which "predrnn" is still shown true frames to come, fewer and
+    fewer."""
+    mixed_precision: bool = False
+    """Train in bfloat16 where that does no harm; the trained model computes in float32."""
+    epochs: int = 6
+    """Passes over the training clips; the best one by validated error is kept."""
+    batch_size: int = 16
+    """Clips per step."""
+    learning_rate: float = 2e-3
+    """Peak of the schedule: a warm-up over its first twentieth, then a cosine down to 0."""
+    clip_norm: float = 1.0
+    """Largest global norm of the gradient."""
+    seed: int = 0
+    """Seed of weights and order."""
+
+    def __post_init__(self) -> None:
+        """Check every range, so that a bad value is named before anything is loaded."""
+        sizes = ("clips", "every", "step", "seen", "horizon", "height", "width", "filters")
+        require(self, "at least 1", lambda n: n >= 1, *sizes)
+        counts = ("layers", "kernel_size", "block", "epochs", "batch_size")
+        require(self, "at least 1", lambda n: n >= 1, *counts)
+        require(self, "1 or 3", lambda n: n in (1, 3), "channels")
+        require(self, "at least 0", lambda weight: weight >= 0, "absolute", "structure")
+        require(self, "from 0 to 1", lambda share: 0 <= share <= 1, "sampling")
+        require(self, "above 0", lambda value: value > 0, "learning_rate", "clip_norm")
+        if self.height % self.block or self.width % self.block:
+            raise ConfigError(
+                f"height and width must be multiples of block = {self.block}, not {self.height} "
+                f"and {self.width}"
+            )
+        if self.structure and min(self.height, self.width) < metrics.SSIM_WINDOW:
+            raise ConfigError(
+                f"structure takes frames of at least {metrics.SSIM_WINDOW} pixels, not "
+                f"{self.height} x {self.width}"
+            )
+
+    @property
+    def clip(self) -> video.Shape:
+        """The form of every clip."""
+        return video.Shape(self.seen + self.horizon, self.height, self.width, self.channels)
+
+
+PRESETS = {
+    "tiny": Config(
+        dataset="synthetic",
+        seen=3,
+        horizon=3,
+        height=16,
+        width=16,
+        filters=16,
+        layers=1,
+        block=2,
+        epochs=8,
+        learning_rate=1e-2,
+    ),
+    "base": Config(),
+    "moving-mnist": Config(dataset="moving-mnist", clips=10_000, epochs=12),
+    "radar": Config(dataset="radar", seen=6, horizon=6, clips=2000, epochs=8),
+    "large": Config(
+        dataset="moving-mnist",
+        clips=10_000,
+        model="predrnn",
+        filters=128,
+        layers=4,
+        kernel_size=5,
+        mixed_precision=True,
+        epochs=200,
+        learning_rate=5e-4,
+    ),
+}
+
+# Moving MNIST, 10 -> 10, as published: error summed over a frame.
+MARKS = {
+    "moving-mnist": [
+        Score("ConvLSTM, 200 epochs", 29.80, "OpenSTL"),
+        Score("PredRNN, 200 epochs", 23.97, "OpenSTL"),
+        Score("PredRNN++, 200 epochs", 22.06, "OpenSTL"),
+    ],
+}
+
+SAMPLES = 4
+"""Real clips that travel with the pipeline, for warm-up and comparison."""
+
+
+def load(config: Config) -> video.VideoSplit:
+    """Return train, validation and test part."""
+    if config.data is None:
+        return video.load(config.dataset, config.clip, config.seen, config.clips)
+    encoder = _encoder(config)
+    fractions = datasets.Fractions(config.validation_fraction, config.test_fraction)
+    clip = config.clip
+    return video.read_videos(
+        config.data, encoder.fit, clip.time, config.step, config.every, fractions
+    )
+
+
+def build(config: Config, data: video.VideoSplit) -> Pipeline:
+    """Return the untrained pipeline."""
+    import keras
+
+    keras.utils.set_random_seed(config.seed)
+    finish = decoding.FrameDecoder(config.horizon, config.height, config.width, config.channels)
+    rows = range(min(SAMPLES, len(data.validation)))
+    samples = data.validation.frames(rows)[:, : config.seen]
+    return Pipeline(_encoder(config), _model(config), finish, {"frames": samples})
+
+
+def train(config: Config, data: video.VideoSplit, pipeline: Pipeline, run: Run) -> dict[str, Any]:
+    """Train `pipeline` in place and return what is worth knowing about the training."""
+    # Here, not above: they load TensorFlow.
+    from recipes.training import Trainer
+    from recipes.watching import Watcher, in_precision, known_frames
+
+    batches = preprocessing.BucketedBatches(data.train.clips, config.batch_size, seed=config.seed)
+    with in_precision(config.mixed_precision):
+        model = _model(config)
+    model.set_weights(pipeline.model.get_weights())
+    steps = len(batches.epoch(0)) * config.epochs
+    optimizer = _optimizer(config, steps)
+    held_out = Watcher(model, data.validation, config.seen, config.batch_size)
+    state = Trainer(
+        model,
+        _loss(config, lambda: known_frames(optimizer, round(config.sampling * steps))),
+        batches,
+        {},
+        held_out.errors,
+        HEADLINE,
+        optimizer,
+        config.epochs,
+        run,
+    ).fit()
+    pipeline.model.set_weights(model.get_weights())
+    return {
+        "best_epoch": state.best_epoch + 1,
+        "train_seconds": state.seconds,
+        "examples_per_second": state.examples / state.seconds,
+    }
+
+
+def evaluate(
+    config: Config, data: video.VideoSplit, pipeline: Pipeline
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the errors of the test part, and the frames behind them.
+
+    What is seen goes through the whole pipeline, as a client would send it.
+    """
+    clips = data.test.frames()
+    answers = pipeline.predict({"frames": clips[:, : config.seen]}, config.batch_size)
+    return _scores(clips[:, config.seen :], answers["frames"]), answers
+
+
+def baselines(config: Config, data: video.VideoSplit) -> dict[str, dict[str, Any]]:
+    """Return what needs no neural network, on the same clips."""
+    clips = data.test.frames()
+    seen, truth = clips[:, : config.seen], clips[:, config.seen :]
+    found = {
+        "copy_last": reference.copy_last(seen, config.horizon),
+        "optical_flow": reference.optical_flow(seen, config.horizon),
+    }
+    return {
+        name: {**_scores(truth, each.frames), "seconds": each.seconds}
+        for name, each in found.items()
+    }
+
+
+def report(
+    config: Config,
+    data: video.VideoSplit,
+    run: Run,
+    results: dict[str, Any],
+    answers: dict[str, np.ndarray],
+) -> None:
+    """Write the page of the run, its pictures, and films to look at."""
+    kind = "An encoder and forecaster" if config.model == "encoder-forecaster" else "A PredRNN"
+    text = (
+        f"{kind} of {config.layers} layers, trained on {len(data.train):,} clips of "
+        f"{data.train.name}: {config.seen} frames seen, {config.horizon} predicted. The "
+        f"{len(data.test):,} clips of the test part were scored once, after training."
+    )
+    marks = [] if config.data else MARKS.get(config.dataset, [])
+    test = Frames(data.test.frames(), config.seen, answers["frames"])
+    video_page(run, "Video", text, test, results, marks)
+
+
+HEADLINE = Headline("mse", lower_is_better=True)
+SIGNATURES = ("serving_default", "encoded", "step")
+
+
+def main() -> None:
+    """Run this recipe from the command line."""
+    from recipes.__main__ import main as recipes
+
+    sys.exit(recipes(["video", *sys.argv[1:]]))
+
+
+def _encoder(config: Config) -> preprocessing.FrameEncoder:
+    return preprocessing.FrameEncoder(config.seen, config.height, config.width, config.channels)
+
+
+def _model(config: Config) -> Any:
+    return models.PREDICTORS[config.model](
+        config.seen,
+        config.horizon,
+        config.height,
+        config.width,
+        config.channels,
+        config.filters,
+        config.layers,
+        config.kernel_size,
+        config.block,
+    )
+
+
+def _scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+    """Return the errors over all steps, and of each."""
+    errors = metrics.frame_errors(truth, predicted)
+    by_lead_time = {
+        name: {str(step): float(value) for step, value in enumerate(values, 1)}
+        for name, values in errors.items()
+    }
+    means = {name: float(values.mean()) for name, values in errors.items()}
+    return {**means, "by_lead_time": by_lead_time}
+
+
+def _loss(config: Config, known: Any) -> Any:
+    def loss(model: Any, clips: Any, targets: Any, weights: Any) -> Any:
+        """Return the mean error of the frames that the model predicts in training."""
+        frames = preprocessing.as_numbers(clips)
+        predicted = model.taught(frames, known())
+        truth = frames[:, -predicted.shape[1] :]
+        return layers.frame_loss(predicted, truth, weights, config.absolute, config.structure)
+
+    return loss
+
+
+def _optimizer(config: Config, steps: int) -> Any:
+    """Adam that warms up for a twentieth of all steps and then cools down to 0."""
+    import keras
+
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, steps, warmup_target=config.learning_rate, warmup_steps=max(steps // 20, 1)
+    )
+    return keras.optimizers.Adam(schedule, global_clipnorm=config.clip_norm)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Clips of video as every loader returns them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from zoo.datasets.examples import Source
+from zoo.datasets.splits import Fractions
+from zoo.errors import DataError
+
+
+class Clip(Protocol):
+    """Frames that follow each other, `uint8[time, height, width, channels]`; may be made late."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its four sizes."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Always uint8."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        ...
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        """Return the frames."""
+        ...
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What every clip of a data set has to look like.
+
+    Attributes:
+        time: Frames, those that are seen and those that are to be predicted.
+        height, width: Pixels.
+        channels: 1 for grey, 3 for colour.
+    """
+
+    time: int
+    height: int
+    width: int
+    channels: int = 1
+
+
+@dataclass(frozen=True)
+class VideoExamples:
+    """Clips of one shape.
+
+    Attributes:
+        name: The data set's name, or the file or folder that was read.
+        clips: The clips.
+        source: The origin, None for files of the user's own.
+    """
+
+    name: str
+    clips: Sequence[Clip]
+    source: Source | None = None
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.clips)
+
+    def frames(self, rows: Sequence[int] | range | None = None) -> np.ndarray:
+        """Return clips as `uint8[clips, time, height, width, channels]`, all of them by default."""
+        chosen = range(len(self)) if rows is None else rows
+        return np.stack([np.asarray(self.clips[row]) for row in chosen])
+
+
+class VideoSplit(NamedTuple):
+    """The three parts of a data set."""
+
+    train: VideoExamples
+    validation: VideoExamples
+    test: VideoExamples
+
+
+Resize = Callable[[np.ndarray], np.ndarray]
+"""`uint8[frames, height, width, channels]` of any size to that of the clips."""
+
+
+def windows(frames: np.ndarray, time: int, step: int) -> list[np.ndarray]:
+    """Return the clips of a video, each `step` frames behind the last; none of a shorter video."""
+    return [frames[start : start + time] for start in range(0, len(frames) - time + 1, step)]
+
+
+def split_by_time(
+    name: str,
+    films: Sequence[np.ndarray],
+    time: int,
+    step: int,
+    fractions: Fractions,
+    source: Source | None = None,
+) -> VideoSplit:
+    """Return the beginning of each video for training, what follows for validation, the end for
+    the test; no frame is in two parts.
+
+    Args:
+        name: Of the data set.
+        films: `uint8[frames, height, width, channels]` each.
+        time: Frames of a clip.
+        step: Frames from one training clip to the next; those of the other parts do not overlap.
+        fractions: Shares of each video.
+        source: The origin.
+
+    Raises:
+        DataError: A part holds no clip, since the videos are too short.
+    """
+    parts: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
+    for film in films:
+        test = len(film) - round(len(film) * fractions.test)
+        validation = test - round(len(film) * fractions.validation)
+        parts["train"] += windows(film[:validation], time, step)
+        parts["validation"] += windows(film[validation:test], time, time)
+        parts["test"] += windows(film[test:], time, time)
+    for part, clips in parts.items():
+        if not clips:
+            frames = ", ".join(str(len(film)) for film in films[:10])
+            raise DataError(
+                f"'{name}' is too short: the {part} part holds no clip of {time} frames (videos of "
+                f"{frames} frames); see horizon, seen, validation_fraction and test_fraction"
+            )
+    return VideoSplit(*(VideoExamples(name, clips, source) for clips in parts.values()))

@@ -1,0 +1,76 @@
+"""Videos of the user's own: a file, or a folder of files or of folders of pictures."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from zoo.datasets.splits import Fractions
+from zoo.datasets.video.examples import Resize, VideoSplit, split_by_time
+from zoo.errors import DataError
+from zoo.video import FILMS, PICTURES, read_frames
+
+AT_ONCE = 64
+"""Frames that are resized together: no more of a long video are in memory in full size."""
+
+
+def read_videos(
+    path: Path, resize: Resize, time: int, step: int, every: int, fractions: Fractions
+) -> VideoSplit:
+    """Return the clips of videos, the end of each for the test.
+
+    Args:
+        path: A video file, a folder of them, a folder of pictures, or a folder of such folders.
+        resize: What brings frames to the size of the clips.
+        time: Frames of a clip.
+        step: Frames from one training clip to the next.
+        every: Of so many frames one is taken.
+        fractions: Shares of each video for validation and test.
+
+    Raises:
+        DataError: Nothing can be read, or the videos are too short; the message says which.
+        MisuseError: PyAV is not installed.
+    """
+    films = [_read(file, resize, every) for file in videos_of(path)]
+    return split_by_time(str(path), films, time, step, fractions)
+
+
+def videos_of(path: Path) -> list[Path]:
+    """Return what holds one video each, in the order of the names.
+
+    Raises:
+        DataError: There is none.
+    """
+    if not path.exists():
+        raise DataError(f"there is no file or folder '{path}'")
+    if path.is_file() or _holds(path, PICTURES):
+        return [path]
+    found = sorted(
+        entry
+        for entry in path.iterdir()
+        if entry.suffix.lower() in FILMS or (entry.is_dir() and _holds(entry, PICTURES))
+    )
+    if not found:
+        raise DataError(
+            f"'{path}' holds no video ({', '.join(FILMS)}), no picture ({', '.join(PICTURES)}) and "
+            "no folder of pictures"
+        )
+    return found
+
+
+def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
+    return any(entry.suffix.lower() in suffixes for entry in folder.iterdir())
+
+
+def _read(file: Path, resize: Resize, every: int) -> np.ndarray:
+    return np.concatenate([*_resized(itertools.islice(read_frames(file), 0, None, every), resize)])
+
+
+def _resized(frames: Iterator[np.ndarray], resize: Resize) -> Iterator[np.ndarray]:
+    """Yield frames in pieces: some of one size are resized at once."""
+    for _, same in itertools.groupby(frames, key=lambda frame: frame.shape):
+        while piece := [*itertools.islice(same, AT_ONCE)]:
+            yield resize(np.stack(piece))

@@ -1,0 +1,189 @@
+"""Video files and pictures to frames, by PyAV and Pillow, and frames to GIF, MP4 and PNG.
+
+Outside the graph: data loading reads files with it, a client its input and its answer. Frames are
+`uint8[height, width, channels]`, grey (1) or red, green, blue (3).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import DataError, MisuseError
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+FILMS = (".mp4", ".avi", ".gif", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v")
+"""Endings that are taken to mean a video; a folder holds a picture per frame."""
+
+_PACKAGE = "pip install -r requirements-video.txt"
+
+
+def read_frames(path: Path) -> Iterator[np.ndarray]:
+    """Yield the frames of a video file, or of a folder of pictures in the order of their names.
+
+    One frame at a time is in memory. Transparency is dropped, more than 8 bits are rounded, and a
+    picture in grey stays so.
+
+    Args:
+        path: A file that PyAV can read (MP4, AVI, GIF, MOV, MKV, WebM), a picture, or a folder.
+
+    Raises:
+        DataError: It cannot be read or holds no frame; the message names it and the reason.
+        MisuseError: PyAV is not installed.
+    """
+    if path.is_dir():
+        pictures = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+        if not pictures:
+            raise DataError(f"'{path}' holds no pictures ({', '.join(PICTURES)})")
+        yield from map(_read_picture, pictures)
+    elif not path.is_file():
+        raise DataError(f"there is no file '{path}'")
+    elif path.suffix.lower() in PICTURES:
+        yield _read_picture(path)
+    else:
+        yield from _read_film(path)
+
+
+def encode_gif(frames: np.ndarray, frames_per_second: float = 10.0) -> bytes:
+    """Return a GIF that plays again and again.
+
+    Args:
+        frames: `uint8[time, height, width, channels]`, 1 or 3 channels, at least one frame.
+        frames_per_second: Its speed.
+    """
+    pictures = [_picture(frame) for frame in frames]
+    file = io.BytesIO()
+    pictures[0].save(
+        file,
+        "GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=round(1000 / frames_per_second),
+        loop=0,
+    )
+    return file.getvalue()
+
+
+def encode_mp4(frames: np.ndarray, frames_per_second: int = 10) -> bytes:
+    """Return an MP4 file in H.264; an odd last row or column is repeated, as the format needs.
+
+    Args:
+        frames: `uint8[time, height, width, channels]`, 1 or 3 channels, at least one frame.
+        frames_per_second: Its speed.
+
+    Raises:
+        MisuseError: PyAV is not installed.
+    """
+    av = _av()
+    height, width = frames.shape[1:3]
+    even = np.pad(frames, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)], mode="edge")
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=frames_per_second)
+        stream.height, stream.width = even.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for frame in even:
+            colour = np.ascontiguousarray(np.broadcast_to(frame, (*frame.shape[:2], 3)))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(colour, format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def encode_png(frame: np.ndarray) -> bytes:
+    """Return a PNG file of `uint8[height, width, channels]`."""
+    file = io.BytesIO()
+    _picture(frame).save(file, "PNG")
+    return file.getvalue()
+
+
+ENCODERS = {".gif": encode_gif, ".mp4": encode_mp4}
+"""How frames become a file, by its ending."""
+
+
+def side_by_side(films: Sequence[np.ndarray], scale: int = 1, gap: int = 4) -> np.ndarray:
+    """Return films of equal size beside each other, as long as the longest.
+
+    A shorter one stands still at its end. Pixels are enlarged as squares.
+
+    Args:
+        films: `uint8[time, height, width, channels]` each.
+        scale: Pixels per pixel.
+        gap: Grey columns between them.
+    """
+    longest = max(map(len, films))
+    columns: list[np.ndarray] = []
+    for film in films:
+        still = np.concatenate([film, np.repeat(film[-1:], longest - len(film), axis=0)])
+        large = still.repeat(scale, axis=1).repeat(scale, axis=2)
+        columns += [large, np.full((longest, large.shape[1], gap, film.shape[-1]), 128, np.uint8)]
+    return np.concatenate(columns[:-1], axis=2)
+
+
+def stacked(frames: Iterable[np.ndarray], path: Path) -> np.ndarray:
+    """Return frames as `uint8[time, height, width, channels]`, all in colour if one is.
+
+    Raises:
+        DataError: There is none, or they differ in size; the message names `path`.
+    """
+    every = list(frames)
+    sizes = {frame.shape[:2] for frame in every}
+    if len(sizes) != 1:
+        found = ", ".join(f"{height} x {width}" for height, width in sorted(sizes)) or "none"
+        raise DataError(f"the frames of '{path}' must be of one size, and are of: {found}")
+    channels = max(frame.shape[-1] for frame in every)
+    return np.stack([np.broadcast_to(each, (*each.shape[:2], channels)) for each in every])
+
+
+def _read_film(path: Path) -> Iterator[np.ndarray]:
+    av = _av()
+    count = 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DataError(f"cannot read '{path}': it holds no pictures")
+            for frame in container.decode(video=0):
+                grey = frame.format.name.startswith("gray")
+                pixels = frame.to_ndarray(format="gray" if grey else "rgb24")
+                yield pixels[..., None] if grey else pixels
+                count += 1
+    except (OSError, av.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"cannot read '{path}': {reason}") from error
+    if not count:
+        raise DataError(f"cannot read '{path}': it holds no frame")
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            deep = picture.mode.startswith("I") or picture.mode == "F"
+            if deep:  # 16 bits, which Pillow would cut off at 255
+                values = np.asarray(picture, np.float64)
+                return np.round(values / 257.0).clip(0, 255).astype(np.uint8)[..., None]
+            pixels = np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
+    except UnidentifiedImageError as error:
+        raise DataError(f"cannot read '{path}': it is no picture") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"cannot read '{path}': {error}") from error
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _picture(frame: np.ndarray) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise MisuseError(f"reading and writing videos takes PyAV: {_PACKAGE}") from error
+    av.logging.set_level(av.logging.PANIC)
+    return av
