@@ -13,13 +13,13 @@ help:            ## list the targets
 setup: $(STAMP)  ## build .venv from the pinned requirements
 
 $(STAMP): requirements.txt requirements-speech.txt requirements-forecasting.txt \
-  requirements-dev.txt pyproject.toml
+  requirements-video.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit( \
 	  "SeqZoo needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: try make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -r requirements.txt -r requirements-speech.txt -r requirements-forecasting.txt \
-	  -r requirements-dev.txt
+	  -r requirements-video.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-import numpy as np
 import tyro
 
 from recipes import cluster
@@ -196,7 +195,7 @@ def predict(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
     Raises:
         DataError: Rows were not understood; the others have been answered by then.
     """
-    from recipes.rows import read
+    from recipes.rows import read, shown
 
     options = _parse(PredictOptions, name, "predict", arguments)
     if not options.rows:
@@ -207,7 +206,8 @@ def predict(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
     answers = pipeline.predict(rows.raw)
     refused = []
     for index, row in enumerate(rows.names):
-        answer = {key: _readable(values[index]) for key, values in answers.items()}
+        answer = {key: values[index] for key, values in answers.items()}
+        answer = shown(rows, index, answer, options.run_dir)
         if reason := answer.get("status"):
             refused.append(f"{row or f'row {index + 1}'}: {reason}")
         else:
@@ -240,12 +240,6 @@ def _config_of(folder: Path, name: str, recipe: ModuleType) -> Any:
     if not (folder / METRICS).is_file():
         raise DataError(f"the run in '{folder}' is not finished: call train on it again")
     return configuration.from_json(recipe.Config, values)
-
-
-def _readable(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 COMMANDS: dict[str, Callable[[str, ModuleType, Sequence[str]], None]] = {

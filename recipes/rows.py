@@ -35,9 +35,50 @@ def read(pipeline: Pipeline, words: Sequence[str]) -> Rows:
     Raises:
         DataError: A file cannot be read, or does not fit the pipeline.
     """
-    return (
-        _histories(pipeline, words) if "history" in pipeline.inputs else _one_each(pipeline, words)
-    )
+    if "frames" in pipeline.inputs:
+        return _films(pipeline, words)
+    if "history" in pipeline.inputs:
+        return _histories(pipeline, words)
+    return _one_each(pipeline, words)
+
+
+def shown(rows: Rows, index: int, answer: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return an answer as a person reads it; predicted frames become a GIF in `folder`.
+
+    Args:
+        rows: What was asked.
+        index: Which row it was.
+        answer: The answer to it, by output name.
+        folder: Of the run.
+    """
+    if "frames" not in answer or answer.get("status"):
+        return {key: _readable(value) for key, value in answer.items()}
+    from serving.files import replace
+    from zoo.video import encode_gif
+
+    file = folder / f"predicted-{index + 1}-{Path(rows.names[index]).stem}.gif"
+    replace(file, encode_gif(answer["frames"]))
+    return {"predicted": str(file), "count": len(answer["frames"]), "status": ""}
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _films(pipeline: Pipeline, words: Sequence[str]) -> Rows:
+    """Return the last frames of videos, brought to the size of the model."""
+    from serving.rows import last_frames
+
+    prepare: Any = pipeline.prepare
+    films = [prepare.fit(last_frames(Path(word)))[-prepare.seen :] for word in words]
+    # A shorter video stands still before it begins, as the pipeline itself has it.
+    still = [
+        np.concatenate([np.repeat(film[:1], prepare.seen - len(film), axis=0), film])
+        for film in films
+    ]
+    return Rows("video", [*words], {"frames": np.stack(still)})
 
 
 def _one_each(pipeline: Pipeline, words: Sequence[str]) -> Rows:

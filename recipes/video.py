@@ -73,7 +73,7 @@ class Config:
     block: int = 4
     """Pixels of the sides of a block that is folded into channels."""
 
-    absolute: float = 1.0
+    absolute: float = 0.0
     """Weight of absolute errors beside squared ones in the loss."""
     structure: float = 0.0
     """Weight of lost structure (1 - SSIM) in the loss."""

@@ -25,7 +25,9 @@ class Watcher:
         batch_size: Clips per batch.
     """
 
-    def __init__(self, model: keras.Model, examples: VideoExamples, seen: int, batch_size: int):
+    def __init__(
+        self, model: keras.Model, examples: VideoExamples, seen: int, batch_size: int
+    ) -> None:
         self._clips, self._seen, self._batch_size = examples.frames(), seen, batch_size
         self._score = scorer(model, "frames")
 

@@ -265,9 +265,15 @@ def _joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _gap(what: str, expected: Any, received: Any) -> float:
-    """Return the largest difference within one row's value, of numbers above 1 as a share."""
+    """Return the largest difference within one row's value, of numbers above 1 as a share.
+
+    Pixels may differ by a level, for a value may lie halfway between two.
+    """
     if isinstance(expected, bytes):
         gap = _text_gap(what, _text(expected), _text(received))
+    elif np.asarray(expected).dtype == np.uint8:
+        levels = np.abs(np.asarray(received, np.float64) - expected)
+        gap = float(np.max(levels, initial=1.0)) - 1.0
     else:
         gaps = np.abs(np.float64(received) - expected) / np.maximum(np.abs(expected), 1.0)
         gap = float(np.max(gaps, initial=0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import json
 import os
@@ -15,11 +16,18 @@ from serving.protocol.rest import text_or_base64
 from serving.values import TensorSpec
 from zoo.errors import DataError
 from zoo.sound import encode_wav, read_sound
+from zoo.video import FILMS, read_frames, stacked
 
 TABLE, LINES, OBJECTS = ".csv", ".txt", ".jsonl"
 SOUNDS = (".flac", ".mp3", ".ogg")
-SUFFIXES = (TABLE, LINES, OBJECTS, *SOUNDS, ".wav", ".png", ".jpg", ".jpeg", ".gif", ".bmp")
+SUFFIXES = (TABLE, LINES, OBJECTS, *SOUNDS, *FILMS, ".wav", ".png", ".jpg", ".jpeg", ".bmp")
 """Endings by which a single word is known to mean a file, even if there is none."""
+
+FRAMES = 4
+"""Axes of a video, which is not filled up: black frames would be taken for its end."""
+
+MOST_FRAMES = 64
+"""Of a video that is sent: models look at the last frames alone."""
 
 Rows = dict[str, list[Any]]
 """The rows of each input; all of the same number."""
@@ -36,6 +44,8 @@ def read_rows(words: Sequence[str], inputs: Mapping[str, TensorSpec]) -> Rows:
         rows.jsonl  a row per line: an object with a value for each input; or such an object
                     itself, where there are several inputs
         sound.flac  and .ogg, .mp3: as a WAV file, which is what models read
+        film.mp4    and other videos, or a folder of pictures: its last frames as one row, for an
+                    input of frames
         another     its bytes as one row, for an input of strings
 
     Rows of different lengths are filled up with zeros behind their end.
@@ -56,6 +66,12 @@ def filled(rows: Sequence[Any]) -> list[Any]:
     """Return arrays filled up with zeros behind their end to one length, others as they are."""
     if not all(isinstance(row, np.ndarray) and row.ndim for row in rows):
         return [*rows]
+    if len({row.shape for row in rows}) > 1 and rows[0].ndim == FRAMES:
+        shapes = ", ".join(str(list(row.shape)) for row in rows)
+        raise DataError(
+            "videos of one call must have as many frames of the same size, and are (time, height, "
+            f"width, channels) {shapes}: call once for each"
+        )
     most = max(map(len, rows), default=0)
     return [np.pad(row, [(0, most - len(row))] + [(0, 0)] * (row.ndim - 1)) for row in rows]
 
@@ -98,11 +114,25 @@ def _rows(word: str, inputs: Mapping[str, TensorSpec]) -> Rows:
     if len(inputs) > 1 and word.lstrip().startswith("{"):
         return _by_name([("the row", word.encode())], inputs)
     name, spec = _only(inputs)
+    if spec.dtype == np.uint8 and len(spec.shape or ()) == FRAMES + 1:
+        return {name: [last_frames(Path(word))]}
     if spec.dtype == object:
         return {name: _strings(word, suffix) if is_file else [word]}
     if suffix != TABLE:
         raise DataError(f"input '{name}' takes {spec.type_name}: give a {TABLE} file, not '{word}'")
     return {name: _numeric(word, table, spec)}
+
+
+def last_frames(path: Path) -> np.ndarray:
+    """Return the last frames of a video or of a folder of pictures.
+
+    Returns:
+        `uint8[time, height, width, channels]`, at most 64 of them.
+
+    Raises:
+        DataError: It cannot be read, or its frames differ in size.
+    """
+    return stacked(collections.deque(read_frames(path), MOST_FRAMES), path)
 
 
 def _only(inputs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpec]:

@@ -26,6 +26,9 @@ TOKENS = Port((None,), "int32", "token ids, 0 = padding")
 STATES = Port((None, 6), "float32", "one vector per step")
 VECTOR = Port((6,), "float32", "one vector per row")
 FRAMES = Port((None, 4, 5, 2), "float32", "one frame per step")
+CLIP = Port((3, 4, 6, 2), "float32", "three frames")
+FOLDED = Port((3, 2, 3, 8), "float32", "three frames of 2 x 2 pixels each")
+AHEAD = Port((2, 4, 6, 2), "float32", "two frames to come")
 MASK = Port((None,), "bool", "True = real step")
 FEATURES = Port((None, 6), "float32", "one vector per frame")
 LENGTH = Port((), "int32", "number of real frames")
@@ -197,6 +200,12 @@ def _paths(case: str, **arguments: Any) -> Descriptor:
     return Descriptor(layers.SampledPaths, inputs, FORECAST, arguments, case, bfloat16="float32")
 
 
+def _predictor(make: type[keras.Model], case: str = "", **arguments: Any) -> Descriptor:
+    sizes = {"seen": 3, "horizon": 2, "height": 4, "width": 6, "channels": 2}
+    arguments = {**sizes, "filters": 3, "layers": 2, "block": 2, **arguments}
+    return Descriptor(make, Ports(frames=CLIP), AHEAD, arguments, case, bfloat16="float32")
+
+
 DESCRIPTORS = (
     Descriptor(
         layers.ConformalScaling,
@@ -255,6 +264,19 @@ DESCRIPTORS = (
         return_sequences=True,
     ),
     _frames(layers.STLSTMCell, filters=3, kernel_size=3),
+    Descriptor(layers.FrameFolding, Ports(frames=CLIP), FOLDED, {"block": 2}),
+    Descriptor(layers.FrameUnfolding, Ports(frames=FOLDED), CLIP, {"block": 2}),
+    Descriptor(layers.StandStill, Ports(frames=CLIP), AHEAD, {"count": 2}),
+    Descriptor(
+        layers.STLSTMStack,
+        Ports(frames=CLIP),
+        AHEAD,
+        {"horizon": 2, "filters": 3, "layers": 2, "kernel_size": 3},
+        bfloat16="float32",
+    ),
+    _predictor(models.EncoderForecaster),
+    _predictor(models.EncoderForecaster, "one-layer", layers=1, block=1),
+    _predictor(models.PredRNN, kernel_size=3),
     _recurrent(layers.MinGRU),
     _recurrent(layers.MinLSTM, return_sequences=True),
     _recurrent(layers.QRNN),

@@ -94,10 +94,23 @@ def confirm(
     choose = min if search.objective.lower_is_better else max
     chosen = choose(validated, key=lambda name: fmean(validated[name]))
     measured = {name: _score(trainings, name, seeds) for name in dict.fromkeys((START, chosen))}
+    found = _confirmation(search, seeds, chosen, validated, measured)
+    replace(folder / FILE, (json.dumps(asdict(found), indent=2) + "\n").encode())
+    return found
+
+
+def _confirmation(
+    search: Search,
+    seeds: Sequence[int],
+    chosen: str,
+    validated: Mapping[str, Sequence[float]],
+    measured: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Confirmation:
+    """Return what was found, of the `metrics.json` of each seed of the start and the chosen one."""
     first = measured[START][0]
     metric = first.get("headline", search.objective.metric)
     scores = {name: [row["test"][metric] for row in rows] for name, rows in measured.items()}
-    found = Confirmation(
+    return Confirmation(
         metric,
         search.objective.lower_is_better,
         tuple(seeds),
@@ -107,8 +120,6 @@ def confirm(
         scores[chosen],
         {name: row[metric] for name, row in first["baselines"].items()},
     )
-    replace(folder / FILE, (json.dumps(asdict(found), indent=2) + "\n").encode())
-    return found
 
 
 def distinct(search: Search, count: int) -> dict[str, dict[str, Any]]:

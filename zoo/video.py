@@ -48,24 +48,27 @@ def read_frames(path: Path) -> Iterator[np.ndarray]:
         yield from _read_film(path)
 
 
-def encode_gif(frames: np.ndarray, frames_per_second: float = 10.0) -> bytes:
-    """Return a GIF that plays again and again.
+def encode_gif(frames: np.ndarray, frames_per_second: int = 10) -> bytes:
+    """Return a GIF that plays again and again, of at most 256 colours.
 
     Args:
         frames: `uint8[time, height, width, channels]`, 1 or 3 channels, at least one frame.
         frames_per_second: Its speed.
+
+    Raises:
+        MisuseError: PyAV is not installed.
     """
-    pictures = [_picture(frame) for frame in frames]
-    file = io.BytesIO()
-    pictures[0].save(
-        file,
-        "GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=round(1000 / frames_per_second),
-        loop=0,
-    )
-    return file.getvalue()
+    # Not by Pillow, which leaves out frames that are equal to the one before.
+    if frames.shape[-1] == 1:
+        pictures: list[Any] = [np.ascontiguousarray(frame[..., 0]) for frame in frames]
+        return _encode(pictures, "gray", "gif", "gif", frames_per_second, frames.shape)
+    whole = _picture(frames.reshape(-1, *frames.shape[2:])).quantize(256, dither=0)
+    colours = np.array(whole.getpalette(), np.uint8).reshape(-1, 3)
+    palette = np.full((256, 4), 255, np.uint8)
+    palette[: len(colours), 1:] = colours
+    indices = np.asarray(whole).reshape(frames.shape[:3])
+    pictures = [(np.ascontiguousarray(each), palette) for each in indices]
+    return _encode(pictures, "pal8", "gif", "gif", frames_per_second, frames.shape)
 
 
 def encode_mp4(frames: np.ndarray, frames_per_second: int = 10) -> bytes:
@@ -78,19 +81,11 @@ def encode_mp4(frames: np.ndarray, frames_per_second: int = 10) -> bytes:
     Raises:
         MisuseError: PyAV is not installed.
     """
-    av = _av()
     height, width = frames.shape[1:3]
     even = np.pad(frames, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)], mode="edge")
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=frames_per_second)
-        stream.height, stream.width = even.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        for frame in even:
-            colour = np.ascontiguousarray(np.broadcast_to(frame, (*frame.shape[:2], 3)))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(colour, format="rgb24")))
-        container.mux(stream.encode())
-    return file.getvalue()
+    shape = (*even.shape[:3], 3)
+    pictures = [*map(np.ascontiguousarray, np.broadcast_to(even, shape))]
+    return _encode(pictures, "rgb24", "mp4", "libx264", frames_per_second, shape)
 
 
 def encode_png(frame: np.ndarray) -> bytes:
@@ -136,6 +131,27 @@ def stacked(frames: Iterable[np.ndarray], path: Path) -> np.ndarray:
         raise DataError(f"the frames of '{path}' must be of one size, and are of: {found}")
     channels = max(frame.shape[-1] for frame in every)
     return np.stack([np.broadcast_to(each, (*each.shape[:2], channels)) for each in every])
+
+
+def _encode(
+    pictures: Sequence[Any],
+    kind: str,
+    container: str,
+    codec: str,
+    frames_per_second: int,
+    shape: tuple[int, ...],
+) -> bytes:
+    """Return a film of pictures `[height, width, ...]`; `kind` is what PyAV calls their pixels."""
+    av = _av()
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as film:
+        stream = film.add_stream(codec, rate=frames_per_second)
+        stream.height, stream.width = shape[1:3]
+        stream.pix_fmt = "yuv420p" if kind == "rgb24" else kind
+        for picture in pictures:
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format=kind)))
+        film.mux(stream.encode())
+    return file.getvalue()
 
 
 def _read_film(path: Path) -> Iterator[np.ndarray]:

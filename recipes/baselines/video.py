@@ -53,7 +53,7 @@ def _carried_on(clip: np.ndarray, horizon: int) -> np.ndarray:
     import cv2
 
     before, last = _grey(clip[max(len(clip) - 2, 0)]), _grey(clip[-1])
-    flow_of = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow_of = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow = _flow(flow_of, before, last)
     height, width = last.shape
     rows, columns = np.mgrid[:height, :width].astype(np.float32)

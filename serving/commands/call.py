@@ -5,6 +5,7 @@
     python -m serving call commands yes.wav no.wav --rest
     python -m serving call forecast sales.csv --signature serving_default
     python -m serving call dictation speech.wav --stream
+    python -m serving call video film.mp4 --out next.gif
 
 A word that names a file is read, any other is the text of a row. A .txt file is a row per line;
 a .csv file is a row per line if its header names the inputs, and else a table of numbers; any
@@ -13,6 +14,9 @@ not use a row; its status says why.
 
 With --stream every recording is sent chunk by chunk to a model that can listen so, and what it
 has understood is shown whenever that changes.
+
+Of a video, or a folder of pictures, the last 64 frames are sent; --out writes the frames of the
+answer as a GIF or an MP4, or the PNG of the signature `encoded`.
 """
 
 from __future__ import annotations
@@ -25,9 +29,13 @@ from typing import TYPE_CHECKING
 from zoo.errors import MisuseError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
     from serving.client import Client
 
-HELP = "send text, a WAV, a CSV or an image to a running server"
+HELP = "send text, a WAV, a CSV, a video or an image to a running server"
 
 BATCH = 32
 """Rows per call: what a server that makes batches of that many still takes."""
@@ -50,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--signature", help="of the model (default: serving_default); not with --stream"
     )
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds (default: 60)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="for frames: .gif, .mp4 or .png")
     parser.add_argument("--stream", action="store_true", help="send recordings chunk by chunk")
     parser.add_argument("--chunk", type=float, metavar="MS", help="of --stream (default: 100 ms)")
     which = parser.add_mutually_exclusive_group()
@@ -61,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
     """Print the answers; return 1 if a row cannot be used."""
     if options.stream and options.signature:
         raise MisuseError("--stream has its own signatures: leave --signature out")
+    if options.out and (options.stream or len(options.rows) > 1):
+        raise MisuseError("--out takes the answer to one video, without --stream")
     if options.chunk is not None and not options.stream:
         raise MisuseError("--chunk belongs to --stream")
     chunk = CHUNK if options.chunk is None else options.chunk
@@ -98,9 +109,36 @@ def _ask(client: Client, options: argparse.Namespace) -> int:
             answer = client.predict(batch, signature=signature)
         except RowError as error:
             answer, code = dict(error.answer), 1
+        if options.out and not code:
+            answer = _written(answer, options.out)
         for line in json_lines(answer, min(BATCH, count - start)):
             print(line, flush=True)
     return code
+
+
+def _written(answer: Mapping[str, np.ndarray], file: Path) -> dict[str, np.ndarray]:
+    """Write the frames of an answer, and return the answer with the file's name in their place."""
+    import numpy as np
+
+    from serving.files import replace
+    from zoo.video import ENCODERS
+
+    suffix = file.suffix.lower()
+    if "png" in answer and suffix == ".png":
+        name, content = "png", answer["png"][0]
+    elif "frames" in answer and suffix in ENCODERS:
+        name, content = "frames", ENCODERS[suffix](answer["frames"][0])
+    else:
+        have = ", ".join(answer)
+        raise MisuseError(
+            f"--out takes .gif or .mp4 for an answer with frames, .png for one with png; "
+            f"'{file}' does not fit an answer with {have}"
+        )
+    try:
+        replace(file, content)
+    except OSError as error:
+        raise MisuseError(f"'{file}' cannot be written: {error.strerror}") from error
+    return {**answer, name: np.array([str(file)], object)}
 
 
 def _listen(client: Client, file: Path, seconds: float) -> None:

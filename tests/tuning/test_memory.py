@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tuning.test_search import command, named
+from tests.tuning.commands import command, named
 from tuning.folder import read_search
 from zoo.errors import DataError
 

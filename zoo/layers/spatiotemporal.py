@@ -166,7 +166,8 @@ class STLSTMStack(keras.layers.Layer):
             seen: Its first frames, which are always shown.
             known: A scalar: the share of the others that are shown in the place of predictions.
         """
-        state, written = self.initial_state(ops.shape(frames)[0]), []
+        state = self.initial_state(ops.shape(frames)[0])
+        written: list[Any] = []
         shape = (ops.shape(frames)[0], 1, 1, 1)
         for place, frame in enumerate(ops.unstack(frames, axis=1)[:-1]):
             if place >= seen:

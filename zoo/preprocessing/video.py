@@ -88,6 +88,7 @@ class FrameEncoder(tf.Module):
         frames, status = self.checked(raw["frames"])
         time = tf.shape(frames)[1]
         frames = tf.gather(frames, tf.maximum(tf.range(time - self.seen, time), 0), axis=1)
+        frames = tf.ensure_shape(frames, (None, self.seen, *frames.shape[2:]))
         return {"frames": as_numbers(frames), "status": status}
 
     def fit(self, frames: np.ndarray) -> np.ndarray:

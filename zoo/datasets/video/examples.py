@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -12,27 +12,9 @@ from zoo.datasets.examples import Source
 from zoo.datasets.splits import Fractions
 from zoo.errors import DataError
 
-
-class Clip(Protocol):
-    """Frames that follow each other, `uint8[time, height, width, channels]`; may be made late."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its four sizes."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Always uint8."""
-        ...
-
-    def __len__(self) -> int:
-        """Return the number of frames."""
-        ...
-
-    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
-        """Return the frames."""
-        ...
+Clip: TypeAlias = Any
+"""Frames that follow each other, `uint8[time, height, width, channels]`: an array, or what has
+`shape`, `dtype` and a length, and becomes one when it is looked at."""
 
 
 @dataclass(frozen=True)

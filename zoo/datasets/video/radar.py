@@ -24,6 +24,9 @@ NAME = "radar"
 KILOMETRES = 4
 """Of a pixel's sides."""
 
+LARGEST = 190
+"""Pixels of the sides of a clip: an event is 306 x 190."""
+
 EVENTS = ("20160928", "20170509")
 VALIDATION_FRAMES = 16
 LEAST_RAIN = 0.05
@@ -95,15 +98,16 @@ def load(size: Shape, seen: int, clips: int) -> VideoSplit:
         ConfigError: A clip is not square, or larger than an event.
         DataUnavailableError: A file is neither in the cache nor to be downloaded.
     """
-    first, second = (_event(day) for day in EVENTS)
-    most = min(VALIDATION_FRAMES, len(second) - VALIDATION_FRAMES)
-    if size.height != size.width or size.channels != 1 or size.height > min(first.shape[1:3]):
+    if size.height != size.width or size.channels != 1 or size.height > LARGEST:
         raise ConfigError(
-            f"radar takes grey frames as high as wide, at most {min(first.shape[1:3])}, not "
-            f"{size.height} x {size.width} with {size.channels} channels"
+            f"radar takes grey frames as high as wide, at most {LARGEST}, not {size.height} x "
+            f"{size.width} with {size.channels} channels"
         )
-    if size.time > most:
-        raise ConfigError(f"radar takes seen + horizon of at most {most}, not {size.time}")
+    if size.time > VALIDATION_FRAMES:
+        raise ConfigError(
+            f"radar takes seen + horizon of at most {VALIDATION_FRAMES}, not {size.time}"
+        )
+    first, second = (_event(day) for day in EVENTS)
     held_out = second[:VALIDATION_FRAMES], second[VALIDATION_FRAMES:]
     parts = [_random_cuts(first, size, seen, clips)]
     parts += [_grid(event, size, seen) for event in held_out]

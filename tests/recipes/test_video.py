@@ -1,0 +1,165 @@
+"""The video recipe: it learns, it answers films, strips and streams alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recipes import baselines
+from recipes import video as recipe
+from recipes.__main__ import main
+from recipes.config import from_json, to_json
+from zoo.errors import ConfigError
+from zoo.pipeline import Pipeline
+from zoo.video import encode_gif, read_frames, stacked
+
+TINY = recipe.PRESETS["tiny"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of `video train --preset tiny`."""
+    folder = tmp_path_factory.mktemp("runs") / "video"
+    assert main(["video", "train", "--preset", "tiny", "--run-dir", str(folder)]) == 0
+    return folder
+
+
+class TestTraining:
+    """What a run leaves behind."""
+
+    def test_squares_that_move_are_learned(self, run: Path):
+        results = json.loads((run / "metrics.json").read_text())
+        test, others = results["test"], results["baselines"]
+        assert test["mse"] < 0.5 * others["copy_last"]["mse"]
+        assert {*others} == {"copy_last", "optical_flow"}
+        for row in (test, *others.values()):
+            assert {"mse", "mae", "psnr", "ssim", "by_lead_time"} <= row.keys()
+            steps = row["by_lead_time"]["mse"]
+            assert [*steps] == ["1", "2", "3"]
+            assert np.mean([*steps.values()]) == pytest.approx(row["mse"])
+
+    def test_there_is_a_page_and_a_film(self, run: Path):
+        page = (run / "index.html").read_text(encoding="utf-8")
+        for text in ("squares summed over a frame", "copy_last", "prediction.gif"):
+            assert text in page
+        assert (run / "strips.png").stat().st_size > 2000
+        for name in ("prediction.gif", "prediction.mp4"):
+            film = stacked(read_frames(run / name), run / name)
+            assert len(film) == 6 and film.shape[1] >= 192 * 4
+
+    def test_evaluate_finds_the_same_again(self, run: Path, capsys: pytest.CaptureFixture[str]):
+        assert main(["video", "evaluate", "--run-dir", str(run)]) == 0
+        again = json.loads(capsys.readouterr().out)
+        assert again["mse"] == json.loads((run / "metrics.json").read_text())["test"]["mse"]
+
+    def test_predict_writes_a_film(
+        self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ):
+        film = np.zeros((9, 40, 30, 3), np.uint8)
+        film[:, :10] = 250
+        file = tmp_path / "mine.gif"
+        file.write_bytes(encode_gif(film))
+        assert main(["video", "predict", "--run-dir", str(run), str(file)]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert answer["video"] == str(file) and answer["count"] == 3
+        assert len([*read_frames(Path(answer["predicted"]))]) == 3
+
+    def test_predict_names_what_cannot_be_read(
+        self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ):
+        assert main(["video", "predict", "--run-dir", str(run), str(tmp_path / "no.mp4")]) == 2
+        assert "there is no file" in capsys.readouterr().err
+
+    def test_the_pipeline_answers_as_it_was_trained(self, run: Path):
+        pipeline, data = Pipeline.load(run), recipe.load(TINY)
+        clips = data.test.frames(range(8))
+        answer = pipeline.predict({"frames": clips[:, :3]})
+        assert answer["frames"].shape == (8, 3, 16, 16, 1)
+        assert not any(answer["status"])
+        error = np.square(answer["frames"] / 255.0 - clips[:, 3:] / 255.0).sum((2, 3, 4)).mean()
+        assert error < 8
+
+
+@pytest.mark.parametrize("changes", [{"model": "predrnn"}, {"structure": 0.5, "absolute": 0.0}])
+def test_other_models_and_losses_train(tmp_path: Path, changes: dict):
+    from recipes.run import Run
+
+    config = dataclasses.replace(TINY, epochs=1, mixed_precision=True, **changes)
+    data = recipe.load(config)
+    pipeline = recipe.build(config, data)
+    before = pipeline.model.get_weights()
+    with Run(tmp_path / "run", "video", to_json(config)) as run:
+        trained = recipe.train(config, data, pipeline, run)
+    assert trained["best_epoch"] == 1
+    assert any(
+        np.abs(a - b).max() > 0 for a, b in zip(before, pipeline.model.get_weights(), strict=True)
+    )
+    assert pipeline.model.compute_dtype == "float32"
+
+
+def test_own_videos_are_cut_over_time(tmp_path: Path):
+    film = np.zeros((90, 20, 20, 1), np.uint8)
+    for place, frame in enumerate(film):
+        frame[:, place % 20] = 255
+    (tmp_path / "film.gif").write_bytes(encode_gif(film))
+    config = dataclasses.replace(
+        TINY, data=tmp_path, validation_fraction=0.2, test_fraction=0.2, step=2
+    )
+    split = recipe.load(config)
+    assert split.train.frames().shape == (25, 6, 16, 16, 1)
+    assert len(split.validation) == len(split.test) == 3
+
+
+class TestBaselines:
+    """What predicts without learning."""
+
+    def film(self) -> np.ndarray:
+        draw = np.random.default_rng(0)
+        picture = draw.integers(0, 256, (8, 8), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        return np.stack([np.roll(picture, 2 * step, axis=1) for step in range(6)])[None, ..., None]
+
+    def test_the_last_frame_is_repeated(self):
+        film = self.film()
+        frames = baselines.copy_last(film[:, :3], 2).frames
+        np.testing.assert_array_equal(frames, np.repeat(film[:, 2:3], 2, axis=1))
+
+    def test_the_flow_carries_on(self):
+        film = self.film()
+        frames = baselines.optical_flow(film[:, :3], 3).frames
+        inner = (slice(None), slice(None), slice(8, -8), slice(16, -16))
+        gap = np.abs(frames[inner].astype(int) - film[:, 3:][inner]).mean()
+        still = np.abs(film[:, 2:3][inner].astype(int) - film[:, 3:][inner]).mean()
+        assert gap < still / 4
+
+    @pytest.mark.parametrize(("time", "size"), [(1, 32), (2, 4)])
+    def test_where_there_is_no_flow_nothing_moves(self, time: int, size: int):
+        film = np.random.default_rng(0).integers(0, 256, (1, time, size, size, 3), dtype=np.uint8)
+        frames = baselines.optical_flow(film, 2).frames
+        np.testing.assert_array_equal(frames, np.repeat(film[:, -1:], 2, axis=1))
+
+
+class TestConfig:
+    """Bad values are named before anything is loaded."""
+
+    @pytest.mark.parametrize(
+        ("changes", "complaint"),
+        [
+            ({"seen": 0}, "seen must be at least 1"),
+            ({"channels": 2}, "channels must be 1 or 3"),
+            ({"height": 18, "block": 4}, "multiples of block = 4, not 18"),
+            ({"absolute": -1.0}, "absolute must be at least 0"),
+            ({"sampling": 1.5}, "sampling must be from 0 to 1"),
+            ({"structure": 1.0, "height": 4, "width": 4}, "at least 7 pixels, not 4 x 4"),
+        ],
+    )
+    def test_values(self, changes: dict, complaint: str):
+        with pytest.raises(ConfigError, match=complaint):
+            dataclasses.replace(TINY, **changes)
+
+    def test_presets_survive_json(self):
+        for config in recipe.PRESETS.values():
+            assert from_json(recipe.Config, to_json(config)) == config

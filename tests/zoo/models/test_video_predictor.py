@@ -1,0 +1,97 @@
+"""Video predictors: rollouts of any length, steps, and what they are taught."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from zoo.errors import ConfigError
+from zoo.models import PREDICTORS
+
+DRAW = np.random.default_rng(0)
+BOTH = pytest.mark.parametrize("name", PREDICTORS)
+
+
+def model_of(name: str, **arguments: Any) -> Any:
+    keras.utils.set_random_seed(1)
+    sizes = {"filters": 5, "layers": 2, "kernel_size": 3, **arguments}
+    return PREDICTORS[name](4, 3, 8, 12, **sizes)
+
+
+def frames(time: int = 4) -> np.ndarray:
+    return DRAW.random((2, time, 8, 12, 1), np.float32)
+
+
+@BOTH
+def test_a_rollout_over_the_horizon_is_the_model(name: str):
+    model, seen = model_of(name), frames()
+    whole = np.asarray(model({"frames": seen}))
+    np.testing.assert_allclose(model.rollout(seen, 3), whole, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(model.rollout(seen, 7))[:, :3], whole, atol=1e-6)
+
+
+@BOTH
+def test_a_rollout_of_100_frames_stays_finite_and_in_range(name: str):
+    rolled = np.asarray(model_of(name).rollout(frames(), 100))
+    assert rolled.shape == (2, 100, 8, 12, 1)
+    assert np.isfinite(rolled).all() and np.abs(rolled).max() < 10
+
+
+@BOTH
+def test_any_number_of_frames_may_be_seen(name: str):
+    model = model_of(name)
+    for time in (1, 2, 9):
+        assert model.rollout(frames(time), 2).shape == (2, 2, 8, 12, 1)
+
+
+@BOTH
+def test_steps_of_any_length_are_the_whole(name: str):
+    model, seen = model_of(name), frames()
+    first = np.asarray(model({"frames": seen}))[:, :1]
+    for cuts in ((0, 4), (0, 1, 4), (0, 1, 2, 3, 4)):
+        state = model.initial_state(2)
+        for start, end in zip(cuts, cuts[1:], strict=False):
+            predicted, state = model.step(seen[:, start:end], state)
+        np.testing.assert_allclose(predicted, first, atol=1e-5)
+
+
+def test_a_forecaster_is_taught_the_frames_to_come():
+    model, clip = model_of("encoder-forecaster"), frames(7)
+    taught = model.taught(clip, 0.0)
+    np.testing.assert_allclose(taught, model({"frames": clip[:, :4]}), atol=1e-6)
+
+
+def test_scheduled_sampling_goes_from_true_frames_to_predicted_ones():
+    model, clip = model_of("predrnn"), frames(7)
+    shown, alone = np.asarray(model.taught(clip, 1.0)), np.asarray(model.taught(clip, 0.0))
+    assert shown.shape == alone.shape == (2, 6, 8, 12, 1)
+    np.testing.assert_allclose(alone[:, 3:], model({"frames": clip[:, :4]}), atol=1e-5)
+    np.testing.assert_allclose(alone[:, :4], shown[:, :4], atol=1e-6)
+    assert np.abs(alone[:, 4:] - shown[:, 4:]).max() > 1e-4
+    # Shown everything, each prediction is that behind true frames.
+    np.testing.assert_allclose(shown[:, 5:], model.rollout(clip[:, :6], 1), atol=1e-5)
+
+
+@BOTH
+def test_weights_move_between_precisions(name: str):
+    model = model_of(name)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        other = model_of(name)
+    finally:
+        keras.config.set_dtype_policy(before)
+    other.set_weights(model.get_weights())
+    seen = frames()
+    assert other({"frames": seen}).dtype == "float32"
+    np.testing.assert_allclose(other({"frames": seen}), model({"frames": seen}), atol=0.02)
+
+
+@BOTH
+@pytest.mark.parametrize(("seen", "horizon", "layers"), [(0, 1, 1), (1, 0, 1), (1, 1, 0)])
+def test_sizes_below_1_are_refused(name: str, seen: int, horizon: int, layers: int):
+    with pytest.raises(ConfigError, match="must be at least 1"):
+        PREDICTORS[name](seen, horizon, 8, 8, layers=layers)

@@ -1,0 +1,111 @@
+"""Video files: any kind in, frames out, and back; what cannot be read is named in a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zoo.errors import DataError
+from zoo.video import encode_gif, encode_mp4, encode_png, read_frames, side_by_side, stacked
+
+pytest.importorskip("av")
+
+
+def frames(time: int = 5, height: int = 16, width: int = 24, channels: int = 3) -> np.ndarray:
+    """A bar that moves to the right over a slope."""
+    film = np.zeros((time, height, width, channels), np.uint8)
+    film[:] = np.linspace(0, 120, width, dtype=np.uint8)[:, None]
+    for step, frame in enumerate(film):
+        frame[:, 2 * step : 2 * step + 3] = 255
+    return film
+
+
+@pytest.mark.parametrize(("suffix", "encode"), [("gif", encode_gif), ("mp4", encode_mp4)])
+def test_a_film_comes_back(tmp_path: Path, suffix: str, encode):
+    file = tmp_path / f"film.{suffix}"
+    file.write_bytes(encode(frames()))
+    read = stacked(read_frames(file), file)
+    assert read.shape == (5, 16, 24, 3)
+    assert np.abs(read.astype(int) - frames()).mean() < 12
+
+
+def test_an_odd_size_is_evened_for_mp4(tmp_path: Path):
+    file = tmp_path / "odd.mp4"
+    file.write_bytes(encode_mp4(frames(3, 15, 23, 1)))
+    assert stacked(read_frames(file), file).shape == (3, 16, 24, 3)
+
+
+def test_ten_bits_are_rounded(tmp_path: Path):
+    import av
+
+    file = tmp_path / "deep.mkv"
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("ffv1", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 24, 16, "yuv420p10le"
+        for frame in frames():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    read = stacked(read_frames(file), file)
+    assert read.dtype == np.uint8 and np.abs(read.astype(int) - frames()).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "first"),
+    [("L", 1, 200), ("RGB", 3, 200), ("RGBA", 3, 200), ("LA", 1, 200), ("I;16", 1, 200)],
+)
+def test_pictures_of_every_kind(tmp_path: Path, mode: str, channels: int, first: int):
+    file = tmp_path / "some.png"
+    if mode == "I;16":
+        Image.fromarray(np.full((4, 6), 200 * 257, np.uint16)).save(file)
+    else:
+        Image.new(
+            mode, (6, 4), {"L": 200, "LA": (200, 7)}.get(mode, (200, 200, 200, 7)[: len(mode)])
+        ).save(file)
+    (frame,) = read_frames(file)
+    assert frame.shape == (4, 6, channels) and frame[0, 0, 0] == first
+
+
+def test_frames_are_read_one_at_a_time(tmp_path: Path):
+    file = tmp_path / "film.gif"
+    file.write_bytes(encode_gif(frames(30)))
+    reading = read_frames(file)
+    assert next(reading).shape == (16, 24, 3)
+    reading.close()
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path):
+    for name, content in {"a.mp4": b"no film", "b.png": b"no picture", "c.gif": b""}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=f"cannot read '.*{name}'"):
+            list(read_frames(tmp_path / name))
+    film = tmp_path / "cut.mp4"
+    film.write_bytes(encode_mp4(frames(20))[:600])
+    with pytest.raises(DataError, match="cannot read '.*cut.mp4'"):
+        list(read_frames(film))
+    with pytest.raises(DataError, match="there is no file"):
+        list(read_frames(tmp_path / "nothing.mp4"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no pictures"):
+        list(read_frames(tmp_path / "empty"))
+
+
+def test_frames_of_different_sizes_do_not_make_a_film(tmp_path: Path):
+    for place, size in enumerate((8, 9)):
+        (tmp_path / f"{place}.png").write_bytes(encode_png(np.zeros((size, 8, 1), np.uint8)))
+    with pytest.raises(DataError, match="must be of one size, and are of: 8 x 8, 9 x 8"):
+        stacked(read_frames(tmp_path), tmp_path)
+
+
+def test_grey_and_colour_together_are_in_colour():
+    mixed = [np.zeros((4, 4, 1), np.uint8), np.ones((4, 4, 3), np.uint8)]
+    assert stacked(mixed, Path("some")).shape == (2, 4, 4, 3)
+
+
+def test_side_by_side():
+    both = side_by_side([frames(2), frames(4)], scale=2, gap=3)
+    assert both.shape == (4, 32, 48 + 3 + 48, 3)
+    np.testing.assert_array_equal(both[3, :, :48], both[1, :, :48])
+    assert (both[:, :, 48:51] == 128).all()
