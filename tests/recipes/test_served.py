@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,14 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recipes import forecasting, speech
+from recipes import forecasting, speech, video
 from recipes.listening import wav
 from recipes.run import Run
+from serving.__main__ import main as serving
 from serving.client import Client
 from serving.export import export
 from serving.parity import serve_alone
 from zoo.errors import DataUnavailableError
 from zoo.pipeline import Pipeline
+from zoo.video import encode_mp4, encode_png, read_frames
 
 pytestmark = pytest.mark.slow
 BATCH_SIZES = (1, 13, 130)
@@ -85,3 +89,78 @@ def test_500_series_of_different_lengths_have_one_forecast(tmp_path: Path) -> No
             answer = client.predict(raw)
             for name in ("mean", "quantiles"):
                 np.testing.assert_allclose(answer[name], expected[name], rtol=1e-4)
+
+
+def test_films_have_one_answer(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    config = dataclasses.replace(video.PRESETS["tiny"], epochs=2)
+    pipeline, data = trained(video, config, tmp_path / "run")
+    clips = data.test.frames()[:, : config.seen]
+    expected = pipeline.predict({"frames": clips}, batch_size=1)["frames"].astype(int)
+    with clients(tmp_path / "run", tmp_path / "models") as asked:
+        for client in asked.values():
+            for size in (1, 7, 32):
+                for start in range(0, len(clips), size):
+                    rows = slice(start, start + size)
+                    frames = client.predict(frames=clips[rows])["frames"]
+                    assert np.abs(frames.astype(int) - expected[rows]).max() <= 1
+            strip = encode_png(clips[0].reshape(-1, *clips.shape[3:]))
+            answer = client.predict(
+                {"png": [strip, b"no PNG"]}, signature="encoded", on_bad_row="return"
+            )
+            assert list(answer["status"]) == ["", "this is no PNG of frames beneath each other"]
+            follow(client, clips[:3], expected[:3, 0])
+
+
+def follow(client: Client, clips: np.ndarray, expected: np.ndarray) -> None:
+    """Send clips frame by frame; behind the last one the answer is the first predicted frame."""
+    size = client.metadata()["step"].inputs["state"].shape
+    assert size is not None
+    state = np.zeros((len(clips), size[1] or 0), np.float32)
+    for place in range(clips.shape[1]):
+        answer = client.predict({"frame": clips[:, place], "state": state}, signature="step")
+        state = answer["state"]
+    assert np.abs(answer["frame"].astype(int) - expected).max() <= 1
+
+
+def test_a_film_is_called_with_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("av")
+    config = dataclasses.replace(video.PRESETS["tiny"], epochs=1)
+    trained(video, config, tmp_path / "run")
+    film, out = tmp_path / "film.mp4", tmp_path / "next.gif"
+    film.write_bytes(encode_mp4(np.zeros((12, 30, 40, 3), np.uint8)))
+    with serve_alone(export(tmp_path / "run", tmp_path / "models", "some"), "some") as server:
+        where = ["--target", server.grpc_address]
+        assert serving(["call", "some", str(film), "--out", str(out), *where]) == 0
+        assert str(out) in capsys.readouterr().out
+        assert len([*read_frames(out)]) == config.horizon
+        assert serving(["call", "some", str(film), "--out", str(tmp_path / "a.wav"), *where]) == 2
+        assert "does not fit an answer with frames" in capsys.readouterr().err
+        assert serving(["call", "some", str(film), str(film), "--out", str(out), *where]) == 2
+        assert "to one video" in capsys.readouterr().err
+
+
+def test_ten_minutes_of_film_need_little_memory(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    film = tmp_path / "long.mp4"
+    still = np.random.default_rng(0).integers(0, 256, (1, 360, 640, 1), dtype=np.uint8)
+    film.write_bytes(encode_mp4(np.repeat(still, 600 * 25, axis=0), 25))
+    code = (
+        "import resource, sys; from pathlib import Path; import dataclasses\n"
+        "from recipes import video\n"
+        "config = dataclasses.replace(video.PRESETS['tiny'], data=Path(sys.argv[1]), every=5)\n"
+        "before = video._encoder(config).fit(__import__('numpy').zeros((1, 9, 9, 1), 'uint8'))\n"
+        "start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "split = video.load(config)\n"
+        "grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start\n"
+        "print(len(split.train), grown)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(film)], capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    clips, grown = map(int, done.stdout.split())
+    # All of it would be 3.5 GB in full size; it is in pieces of 64 frames, 15 MB each.
+    assert clips > 400 and grown < 400_000

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.rows import json_lines, read_rows
+from serving.rows import MOST_FRAMES, json_lines, read_rows
 from serving.values import TensorSpec
 from zoo.errors import DataError
+from zoo.video import encode_gif, encode_png
 
 TEXT = {"text": TensorSpec.of("object", None)}
 MIXED = {"name": TensorSpec.of("object", None), "age": TensorSpec.of("int32", None)}
@@ -188,3 +189,42 @@ def test_a_file_without_objects_is_refused(write: Any, content: str) -> None:
     write("rows.jsonl", content)
     with pytest.raises(DataError, match="'rows.jsonl', line .: there is no row"):
         read_rows(["rows.jsonl"], SERIES)
+
+
+FILM = {"frames": TensorSpec.of("uint8", None, None, None, None, None)}
+
+
+class TestFilms:
+    """Videos for an input of frames."""
+
+    def film(self, time: int, size: int = 16) -> bytes:
+        frames = np.zeros((time, size, size, 1), np.uint8)
+        frames[:, 0, 0, 0] = np.arange(time) % 256
+        return encode_gif(frames)
+
+    def test_the_last_frames_are_a_row(self, write: Any) -> None:
+        pytest.importorskip("av")
+        (row,) = read_rows([write("film.gif", self.film(70))], FILM)["frames"]
+        assert row.shape == (MOST_FRAMES, 16, 16, 3) and row.dtype == np.uint8
+        assert row[:, 0, 0, 0].tolist() == list(range(6, 70))
+
+    def test_a_folder_of_pictures_is_a_film(self, write: Any) -> None:
+        Path("frames").mkdir()
+        for place in range(3):
+            write(f"frames/{place}.png", encode_png(np.full((4, 6, 1), place, np.uint8)))
+        (row,) = read_rows(["frames"], FILM)["frames"]
+        assert row.shape == (3, 4, 6, 1) and row[:, 0, 0, 0].tolist() == [0, 1, 2]
+
+    def test_films_of_different_forms_do_not_go_together(self, write: Any) -> None:
+        pytest.importorskip("av")
+        words = [write("a.gif", self.film(3)), write("b.gif", self.film(4))]
+        with pytest.raises(DataError, match="as many frames of the same size, .*call once for"):
+            read_rows(words, FILM)
+        assert len(read_rows([words[0], words[0]], FILM)["frames"]) == 2
+
+    def test_what_is_no_film_is_named(self, write: Any) -> None:
+        pytest.importorskip("av")
+        with pytest.raises(DataError, match="cannot read 'a.mp4'"):
+            read_rows([write("a.mp4", b"no film")], FILM)
+        with pytest.raises(DataError, match="there is no file 'b.mp4'"):
+            read_rows(["b.mp4"], FILM)
