@@ -20,13 +20,17 @@ from typing import Any
 from benchmarks.quality import RESULTS, ROOT
 from recipes import recipe
 from recipes.commands import ONLY_SHOW
+from tuning.confirmation import START, Confirmation, spelled
 from zoo.datasets.series import HORIZONS, NAMES
 from zoo.environment import digest
 
 README = ROOT / "README.md"
-SPEED = "speed"
+SPEED, GAIN = "speed", "gain"
 RATES = ("accuracy", "wer")
 """Metrics that are fractions, and shown as percentages."""
+
+
+PEERS = {"seqzoo": "SeqZoo", "keras": "Keras", "torch": "PyTorch"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,17 +38,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.results", description=__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args(arguments)
-    records, speed = read(RESULTS), read(RESULTS / SPEED)
+    records, speed, gain = (read(RESULTS / folder) for folder in ("", SPEED, GAIN))
     readme = README.read_text(encoding="utf-8")
     wanted = between(readme, "results", table(records))
     if any(record["recipe"] == "forecasting" for record in records.values()):
         wanted = between(wanted, "intervals", intervals_table(records))
+    if any(record["recipe"] == "video" for record in records.values()):
+        wanted = between(wanted, "frames", frames_table(records))
+    if gain:
+        wanted = between(wanted, GAIN, gain_table(gain))
     for name, record in speed.items():
         wanted = between(wanted, f"{SPEED}-{name}", SPEED_TABLES[name](record))
     if not options.check:
         README.write_text(wanted, encoding="utf-8")
         return 0
-    every = records | {f"{SPEED}/{name}": record for name, record in speed.items()}
+    every = dict(records)
+    for folder, found in ((SPEED, speed), (GAIN, gain)):
+        every |= {f"{folder}/{name}": record for name, record in found.items()}
     problems = [line for name, record in every.items() for line in stale(name, record)]
     if wanted != readme:
         problems.append("README.md: the tables are not those of the records; make results")
@@ -148,6 +158,35 @@ def _forecast_row(name: str, record: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def frames_table(records: dict[str, dict[str, Any]]) -> str:
+    """Return the Markdown table of predicted frames: a row per data set and method."""
+    lines = ["| Data | Method | MSE | MAE | PSNR, dB | SSIM | MSE of the last frame |"]
+    lines.append("|---" * 7 + "|")
+    for record in records.values():
+        if record["recipe"] != "video":
+            continue
+        for name, row in {"model": record["test"], **record["baselines"]}.items():
+            *_, last = row["by_lead_time"]["mse"].values()
+            cells = [_shown(metric, row[metric]) for metric in ("mse", "mae", "psnr", "ssim")]
+            cells.append(_shown("mse", last))
+            method = name.replace("_", " ")
+            lines.append(f"| {record['data']['name']} | {method} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def gain_table(records: dict[str, dict[str, Any]]) -> str:
+    """Return the Markdown table of what searches gained: a row per recipe."""
+    lines = ["| Recipe | Trials | Test | Start | Chosen | Gain |", "|---" * 6 + "|"]
+    for name, record in records.items():
+        found = Confirmation(**record["confirmation"])
+        chosen = "the start" if found.chosen == START else f"trial {found.chosen}"
+        lines.append(
+            f"| {name} | {record['trials']} | {found.metric} | {spelled(found.start)} "
+            f"| {chosen}: {spelled(found.best)} | {found.gain:+.4f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def recurrent_table(record: dict[str, Any]) -> str:
     """Return the Markdown table of a speed record: a row per cell and shape, then the means."""
     columns = {
@@ -229,12 +268,25 @@ def tuning_table(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{record['environment']['processor']}."]) + "\n"
 
 
+def video_table(record: dict[str, Any]) -> str:
+    """Return the Markdown table of a training step of the video recipe: a row per peer."""
+    lines = ["| A training step of 16 clips | Milliseconds | Share of Keras |", "|---|---|---|"]
+    whole = record["milliseconds"]["keras"]["median"]
+    for name, row in record["milliseconds"].items():
+        label = (
+            name.replace("seqzoo", "SeqZoo").replace("keras", "Keras").replace("torch", "PyTorch")
+        )
+        lines.append(f"| {label} | {row['median']:,.0f} | {row['median'] / whole:.2f} |")
+    return "\n".join([*lines, "", f"{record['environment']['processor']}."]) + "\n"
+
+
 SPEED_TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "recurrent": recurrent_table,
     "speech": speech_table,
     "forecasting": forecasting_table,
     "forecasting-scale": scale_table,
     "tuning": tuning_table,
+    "video": video_table,
 }
 
 

@@ -111,6 +111,48 @@ def test_all_of_m3_is_a_mean_over_the_steps_of_its_frequencies() -> None:
     assert "all of M3" not in results.intervals_table({"m3-other": records["m3-other"]})
 
 
+def scores(mse: float) -> dict[str, Any]:
+    """Errors of two frames to come, as a record holds them."""
+
+    def mean(value: float) -> dict[str, float]:
+        return {"mean": value, "spread": 0.0}
+
+    errors = {name: mean(value) for name, value in {"mae": 9.0, "psnr": 20.0, "ssim": 0.5}.items()}
+    steps = {"1": mean(mse - 1), "2": mean(mse + 1)}
+    return {"mse": mean(mse), **errors, "by_lead_time": {"mse": steps}}
+
+
+def test_predicted_frames_have_a_row_per_method() -> None:
+    record = {
+        "recipe": "video",
+        "data": {"name": "radar"},
+        "test": scores(5.0),
+        "baselines": {"copy_last": scores(7.0)},
+    }
+    *_, model, copy = results.frames_table({"video-radar": record}).splitlines()
+    assert model == "| radar | model | 5.00 | 9.00 | 20.00 | 0.500 | 6.00 |"
+    assert copy == "| radar | copy last | 7.00 | 9.00 | 20.00 | 0.500 | 8.00 |"
+
+
+def test_what_a_search_gained_is_told_with_its_spread() -> None:
+    found = {
+        "metric": "accuracy",
+        "lower_is_better": False,
+        "seeds": [0, 1],
+        "chosen": "07",
+        "validated": {},
+        "start": [0.5, 0.5],
+        "best": [0.5, 0.6],
+        "baselines": {},
+    }
+    *_, row = results.gain_table({"some": {"trials": 9, "confirmation": found}}).splitlines()
+    assert row == (
+        "| some | 9 | accuracy | 0.5000 ± 0.0000 | trial 07: 0.5500 ± 0.0707 | +0.0500 |"
+    )
+    kept = {"trials": 9, "confirmation": {**found, "chosen": "start", "best": [0.5, 0.5]}}
+    assert "the start: 0.5000" in results.gain_table({"some": kept})
+
+
 def test_a_changed_file_makes_a_record_stale(record: dict[str, Any]) -> None:
     assert results.stale("some", record) == []
     record["files"]["recipes/sentiment.py"] = "0" * 64
@@ -144,5 +186,9 @@ def test_the_committed_records_agree_with_the_readme() -> None:
     records = results.read(results.RESULTS)
     assert results.table(records) in readme
     assert results.intervals_table(records) in readme
+    if any(record["recipe"] == "video" for record in records.values()):
+        assert results.frames_table(records) in readme
+    if gain := results.read(results.RESULTS / results.GAIN):
+        assert results.gain_table(gain) in readme
     for name, speed in results.read(results.RESULTS / results.SPEED).items():
         assert results.SPEED_TABLES[name](speed) in readme

@@ -1,0 +1,84 @@
+"""What a search finds beyond the preset that it starts from, on the test part, over three seeds.
+
+    python -m benchmarks.tuning_gain sentiment
+    python -m benchmarks.tuning_gain forecasting --trials 18
+
+Hyperband searches with two workers; the best few and the start are trained with three seeds, the
+mean of their validation scores chooses, and start and chosen are scored on the test part. What was
+broken off goes on. The record is written to `benchmarks/results/gain/RECIPE.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+TRIALS = 30
+SEEDS = ("0", "1", "2")
+PARTS = ("confirm", "durable", "oracles", "trial")
+"""Modules of `tuning` that decide about what is found."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Search, confirm, write, and return the exit code."""
+    parser = argparse.ArgumentParser("python -m benchmarks.tuning_gain", description=__doc__)
+    parser.add_argument("recipe")
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--runs", type=Path, default=Path("runs/gain"))
+    options = parser.parse_args(arguments)
+    folder = options.runs / options.recipe
+    limits = ["--algorithm", "hyperband", "--trials", str(options.trials), "--workers", "2"]
+    for words in (
+        ["run", options.recipe, *limits, "--run-dir", str(folder)],
+        ["confirm", str(folder), "--seeds", *SEEDS],
+    ):
+        subprocess.run([sys.executable, "-m", "tuning", *words], check=True)
+    record = make_record(options.recipe, folder)
+    record["command"] = (
+        f"python -m benchmarks.tuning_gain {options.recipe} --trials {options.trials}"
+    )
+    from benchmarks.quality import RESULTS
+    from benchmarks.results import GAIN
+
+    file = RESULTS / GAIN / f"{options.recipe}.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def make_record(recipe: str, folder: Path) -> dict[str, Any]:
+    """Return what is committed of a search that was confirmed."""
+    from benchmarks.quality import ROOT
+    from recipes.commands import SOURCES
+    from tuning.confirm import FOLDER
+    from tuning.confirmation import START, read_confirmation
+    from tuning.folder import read_search
+    from zoo.environment import digest, environment
+
+    found = read_confirmation(folder)
+    assert found is not None, "the command before has written it"
+    search = read_search(folder, whole=True)
+    where = environment("tensorflow", "keras", "keras-tuner")
+    chosen = [trial for trial in search.trials if trial.id == found.chosen]
+    start = folder / FOLDER / f"{START}-{found.seeds[0]}"
+    files = json.loads((start / SOURCES).read_text(encoding="utf-8"))
+    parts = [f"tuning/{name}.py" for name in PARTS] + [f"tuning/spaces/{recipe}.py"]
+    return {
+        "commit": where.pop("git_commit"),
+        "trials": len(search.trials),
+        "seconds": search.seconds,
+        "parameters": chosen[0].parameters if chosen else {},
+        "confirmation": asdict(found),
+        "environment": where,
+        "files": files | {part: digest(ROOT / part) for part in parts},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
