@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench-sentiment bench-speech bench-forecasting bench-listening bench-recurrent bench-tuning results check-results clean
+.PHONY: help setup demo test test-slow lint bench-sentiment bench-speech bench-forecasting bench-listening bench-recurrent bench-tuning bench-video bench-gain results check-results clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -59,6 +59,14 @@ bench-recurrent: setup  ## recurrent layers beside Keras, PyTorch and ONNX Runti
 
 bench-tuning: setup  ## trials per hour with one worker and with two
 	$(BIN)/python -m benchmarks.tuning_speed --json benchmarks/results/speed/tuning.json
+
+bench-video: setup  ## a training step of the video recipe beside Keras and PyTorch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	$(BIN)/python -m benchmarks.video --json benchmarks/results/speed/video.json
+
+bench-gain: setup  ## what searches for sentiment and forecasting find, over three seeds
+	$(BIN)/python -m benchmarks.tuning_gain sentiment
+	$(BIN)/python -m benchmarks.tuning_gain forecasting --trials 18
 
 results: setup   ## write the README's result table from benchmarks/results/
 	$(BIN)/python -m benchmarks.results

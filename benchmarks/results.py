@@ -73,6 +73,8 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 def between(text: str, name: str, inner: str) -> str:
     """Return the text with what stands between the markers called `name` replaced."""
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    if begin not in text or end not in text:
+        raise SystemExit(f"{README.name} lacks the markers of the table '{name}'")
     head, _, rest = text.partition(begin)
     return head + begin + inner + end + rest.partition(end)[2]
 
@@ -270,7 +272,10 @@ def tuning_table(record: dict[str, Any]) -> str:
 
 def video_table(record: dict[str, Any]) -> str:
     """Return the Markdown table of a training step of the video recipe: a row per peer."""
-    lines = ["| A training step of 16 clips | Milliseconds | Share of Keras |", "|---|---|---|"]
+    lines = [
+        f"| A training step of {record['batch']} clips | Milliseconds | Share of Keras |",
+        "|---|---|---|",
+    ]
     whole = record["milliseconds"]["keras"]["median"]
     for name, row in record["milliseconds"].items():
         label = (

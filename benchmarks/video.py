@@ -23,7 +23,9 @@ from unittest.mock import patch
 import numpy as np
 
 ROUNDS, QUICK_ROUNDS = 15, 3
-BATCH = 16
+BATCH = 8
+"""Clips of a step, as the preset has it."""
+
 TOLERANCE = 1e-4
 MOST_SHARE = 0.5
 """Bar: of the time of the same model on Keras' layer."""

@@ -200,9 +200,9 @@ def predict(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
     options = _parse(PredictOptions, name, "predict", arguments)
     if not options.rows:
         raise MisuseError(f'no rows given: write python -m recipes {name} predict "..." "..."')
-    _config_of(options.run_dir, name, recipe)
+    config = _config_of(options.run_dir, name, recipe)
     pipeline = Pipeline.load(options.run_dir)
-    rows = read(pipeline, options.rows)
+    rows = read(pipeline, options.rows, getattr(config, "every", 1))
     answers = pipeline.predict(rows.raw)
     refused = []
     for index, row in enumerate(rows.names):

@@ -29,14 +29,19 @@ class Rows(NamedTuple):
     raw: dict[str, Any]
 
 
-def read(pipeline: Pipeline, words: Sequence[str]) -> Rows:
+def read(pipeline: Pipeline, words: Sequence[str], every: int = 1) -> Rows:
     """Return the rows that words and files hold.
+
+    Args:
+        pipeline: What is asked.
+        words: Rows, or names of files.
+        every: Of so many frames of a video one is taken, as in training.
 
     Raises:
         DataError: A file cannot be read, or does not fit the pipeline.
     """
     if "frames" in pipeline.inputs:
-        return _films(pipeline, words)
+        return _films(pipeline, words, every)
     if "history" in pipeline.inputs:
         return _histories(pipeline, words)
     return _one_each(pipeline, words)
@@ -50,6 +55,9 @@ def shown(rows: Rows, index: int, answer: dict[str, Any], folder: Path) -> dict[
         index: Which row it was.
         answer: The answer to it, by output name.
         folder: Of the run.
+
+    Raises:
+        DataError: The folder cannot be written to.
     """
     if "frames" not in answer or answer.get("status"):
         return {key: _readable(value) for key, value in answer.items()}
@@ -57,7 +65,10 @@ def shown(rows: Rows, index: int, answer: dict[str, Any], folder: Path) -> dict[
     from zoo.video import encode_gif
 
     file = folder / f"predicted-{index + 1}-{Path(rows.names[index]).stem}.gif"
-    replace(file, encode_gif(answer["frames"]))
+    try:
+        replace(file, encode_gif(answer["frames"]))
+    except OSError as error:
+        raise DataError(f"'{file}' cannot be written: {error.strerror}") from error
     return {"predicted": str(file), "count": len(answer["frames"]), "status": ""}
 
 
@@ -67,12 +78,12 @@ def _readable(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _films(pipeline: Pipeline, words: Sequence[str]) -> Rows:
+def _films(pipeline: Pipeline, words: Sequence[str], every: int) -> Rows:
     """Return the last frames of videos, brought to the size of the model."""
     from serving.rows import last_frames
 
     prepare: Any = pipeline.prepare
-    films = [prepare.fit(last_frames(Path(word)))[-prepare.seen :] for word in words]
+    films = [prepare.fit(last_frames(Path(word), prepare.seen, every)) for word in words]
     # A shorter video stands still before it begins, as the pipeline itself has it.
     still = [
         np.concatenate([np.repeat(film[:1], prepare.seen - len(film), axis=0), film])

@@ -269,16 +269,17 @@ def _gap(what: str, expected: Any, received: Any) -> float:
 
     Pixels may differ by a level, for a value may lie halfway between two.
     """
+    allowed = TOLERANCE
     if isinstance(expected, bytes):
         gap = _text_gap(what, _text(expected), _text(received))
     elif np.asarray(expected).dtype == np.uint8:
         levels = np.abs(np.asarray(received, np.float64) - expected)
-        gap = float(np.max(levels, initial=1.0)) - 1.0
+        gap, allowed = float(np.max(levels, initial=0.0)), 1.0
     else:
         gaps = np.abs(np.float64(received) - expected) / np.maximum(np.abs(expected), 1.0)
         gap = float(np.max(gaps, initial=0.0))
-    if not gap <= TOLERANCE:  # written so that NaN fails too
-        raise ParityError(f"{what} differs by {gap:.2g}, more than {TOLERANCE:g}")
+    if not gap <= allowed:  # written so that NaN fails too
+        raise ParityError(f"{what} differs by {gap:.2g}, more than {allowed:g}")
     return gap
 
 

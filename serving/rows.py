@@ -33,7 +33,7 @@ Rows = dict[str, list[Any]]
 """The rows of each input; all of the same number."""
 
 
-def read_rows(words: Sequence[str], inputs: Mapping[str, TensorSpec]) -> Rows:
+def read_rows(words: Sequence[str], inputs: Mapping[str, TensorSpec], every: int = 1) -> Rows:
     """Return the rows that the words of a command line stand for, one after the other.
 
     A word is the text of one row, or the name of a file:
@@ -53,11 +53,12 @@ def read_rows(words: Sequence[str], inputs: Mapping[str, TensorSpec]) -> Rows:
     Args:
         words: As they were typed.
         inputs: What the signature takes.
+        every: Of so many frames of a video one is taken.
 
     Raises:
         DataError: A word or a file does not fit the inputs.
     """
-    parts = [_rows(word, inputs) for word in words]
+    parts = [_rows(word, inputs, every) for word in words]
     joined = {name: [row for part in parts for row in part[name]] for name in inputs}
     return {name: filled(rows) for name, rows in joined.items()}
 
@@ -98,7 +99,7 @@ def _plain(value: Any) -> Any:
     return text_or_base64(value) if isinstance(value, str | bytes) else value
 
 
-def _rows(word: str, inputs: Mapping[str, TensorSpec]) -> Rows:
+def _rows(word: str, inputs: Mapping[str, TensorSpec], every: int) -> Rows:
     """Return the rows of one word."""
     suffix = Path(word).suffix.lower()
     is_file = os.path.isfile(word)
@@ -115,7 +116,7 @@ def _rows(word: str, inputs: Mapping[str, TensorSpec]) -> Rows:
         return _by_name([("the row", word.encode())], inputs)
     name, spec = _only(inputs)
     if spec.dtype == np.uint8 and len(spec.shape or ()) == FRAMES + 1:
-        return {name: [last_frames(Path(word))]}
+        return {name: [last_frames(Path(word), every=every)]}
     if spec.dtype == object:
         return {name: _strings(word, suffix) if is_file else [word]}
     if suffix != TABLE:
@@ -123,16 +124,22 @@ def _rows(word: str, inputs: Mapping[str, TensorSpec]) -> Rows:
     return {name: _numeric(word, table, spec)}
 
 
-def last_frames(path: Path) -> np.ndarray:
+def last_frames(path: Path, most: int = MOST_FRAMES, every: int = 1) -> np.ndarray:
     """Return the last frames of a video or of a folder of pictures.
 
+    Args:
+        path: Of the video or the folder.
+        most: How many are wanted; fewer come of a shorter video.
+        every: Of so many frames one is taken, the last one among them.
+
     Returns:
-        `uint8[time, height, width, channels]`, at most 64 of them.
+        `uint8[time, height, width, channels]`.
 
     Raises:
         DataError: It cannot be read, or its frames differ in size.
     """
-    return stacked(collections.deque(read_frames(path), MOST_FRAMES), path)
+    kept = collections.deque(read_frames(path), (most - 1) * every + 1)
+    return stacked([*kept][::-1][::every][::-1], path)
 
 
 def _only(inputs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpec]:

@@ -10,6 +10,7 @@ off.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -91,8 +92,11 @@ def confirm(
     trainings = Trainings(folder, search.recipe, configurations, threads or os.cpu_count() or 1)
     validated = _validate(trainings, search, seeds, tell)
     # Of equals the first: without a gain the start stays.
-    choose = min if search.objective.lower_is_better else max
-    chosen = choose(validated, key=lambda name: fmean(validated[name]))
+    means = {name: fmean(scores) for name, scores in validated.items()}
+    chosen = START
+    for name, mean in means.items():
+        if search.objective.is_better(mean, means[chosen]):  # never, if it is no number
+            chosen = name
     measured = {name: _score(trainings, name, seeds) for name in dict.fromkeys((START, chosen))}
     found = _confirmation(search, seeds, chosen, validated, measured)
     replace(folder / FILE, (json.dumps(asdict(found), indent=2) + "\n").encode())
@@ -163,11 +167,19 @@ def _validate(
     scores: dict[str, list[float]] = {name: [] for name in trainings.configurations}
     for seed in seeds:
         for name, known in scores.items():
-            run = trainings.run(name, seed)
-            if not (run / METRICS).exists():
-                trainings.do(train_unscored, name, seed)
-            known.append(best_of(curve_of(run, headline.metric), headline))
             who = name if name == START else f"trial {name}"
+            run = trainings.run(name, seed)
+            try:
+                if not (run / METRICS).exists():
+                    trainings.do(train_unscored, name, seed)
+            except TrainingError as error:
+                if name == START:
+                    raise
+                # A configuration that does not train with every seed is not wanted.
+                tell(f"{who}, seed {seed}: {error}")
+                known.append(math.nan)
+                continue
+            known.append(best_of(curve_of(run, headline.metric), headline))
             tell(f"{who}, seed {seed}: validated {headline.metric} {known[-1]:.4f}")
     return scores
 

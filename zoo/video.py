@@ -7,6 +7,7 @@ Outside the graph: data loading reads files with it, a client its input and its 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ _PACKAGE = "pip install -r requirements-video.txt"
 def read_frames(path: Path) -> Iterator[np.ndarray]:
     """Yield the frames of a video file, or of a folder of pictures in the order of their names.
 
-    One frame at a time is in memory. Transparency is dropped, more than 8 bits are rounded, and a
-    picture in grey stays so.
+    One frame at a time is in memory. Names count by their numbers: 2.png comes before 10.png.
+    Films and photographs are turned as they are to be shown, transparency is dropped, more than 8
+    bits become 8, and a picture in grey stays so. Of a file that was cut off or is damaged further
+    on, what could be decoded comes.
 
     Args:
         path: A file that PyAV can read (MP4, AVI, GIF, MOV, MKV, WebM), a picture, or a folder.
@@ -36,7 +39,7 @@ def read_frames(path: Path) -> Iterator[np.ndarray]:
         MisuseError: PyAV is not installed.
     """
     if path.is_dir():
-        pictures = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+        pictures = entries(path, PICTURES)
         if not pictures:
             raise DataError(f"'{path}' holds no pictures ({', '.join(PICTURES)})")
         yield from map(_read_picture, pictures)
@@ -46,6 +49,26 @@ def read_frames(path: Path) -> Iterator[np.ndarray]:
         yield _read_picture(path)
     else:
         yield from _read_film(path)
+
+
+def entries(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return what a folder holds with one of these endings, hidden files left out.
+
+    The order is that of the names, numbers in them by their size.
+
+    Raises:
+        DataError: The folder cannot be read.
+    """
+    try:
+        found = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"cannot read '{folder}': {error.strerror}") from error
+    return sorted((e for e in found if e.suffix.lower() in suffixes), key=_by_number)
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
 def encode_gif(frames: np.ndarray, frames_per_second: int = 10) -> bytes:
@@ -81,11 +104,15 @@ def encode_mp4(frames: np.ndarray, frames_per_second: int = 10) -> bytes:
     Raises:
         MisuseError: PyAV is not installed.
     """
-    height, width = frames.shape[1:3]
-    even = np.pad(frames, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)], mode="edge")
-    shape = (*even.shape[:3], 3)
-    pictures = [*map(np.ascontiguousarray, np.broadcast_to(even, shape))]
-    return _encode(pictures, "rgb24", "mp4", "libx264", frames_per_second, shape)
+    count, height, width, _ = frames.shape
+    missing = [(0, height % 2), (0, width % 2), (0, 0)]
+    shape = (count, height + height % 2, width + width % 2, 3)
+
+    def even(frame: np.ndarray) -> np.ndarray:
+        padded = np.pad(frame, missing, mode="edge")
+        return np.ascontiguousarray(np.broadcast_to(padded, shape[1:]))
+
+    return _encode(map(even, frames), "rgb24", "mp4", "libx264", frames_per_second, shape)
 
 
 def encode_png(frame: np.ndarray) -> bytes:
@@ -134,7 +161,7 @@ def stacked(frames: Iterable[np.ndarray], path: Path) -> np.ndarray:
 
 
 def _encode(
-    pictures: Sequence[Any],
+    pictures: Iterable[Any],
     kind: str,
     container: str,
     codec: str,
@@ -164,7 +191,8 @@ def _read_film(path: Path) -> Iterator[np.ndarray]:
             for frame in container.decode(video=0):
                 grey = frame.format.name.startswith("gray")
                 pixels = frame.to_ndarray(format="gray" if grey else "rgb24")
-                yield pixels[..., None] if grey else pixels
+                upright = np.rot90(pixels, frame.rotation // 90)
+                yield upright[..., None] if grey else upright
                 count += 1
     except (OSError, av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -174,18 +202,25 @@ def _read_film(path: Path) -> Iterator[np.ndarray]:
 
 
 def _read_picture(path: Path) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
-            deep = picture.mode.startswith("I") or picture.mode == "F"
-            if deep:  # 16 bits, which Pillow would cut off at 255
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened)
+            if picture.mode == "F" or (picture.mode == "I" and opened.format != "PNG"):
+                raise DataError(
+                    f"cannot read '{path}': its values have no known range; save it with 8 or 16 "
+                    "bits per pixel"
+                )
+            if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
                 values = np.asarray(picture, np.float64)
                 return np.round(values / 257.0).clip(0, 255).astype(np.uint8)[..., None]
             pixels = np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
     except UnidentifiedImageError as error:
         raise DataError(f"cannot read '{path}': it is no picture") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # Pillow has no common class for what a damaged file may cause
         raise DataError(f"cannot read '{path}': {error}") from error
     return pixels[..., None] if pixels.ndim == 2 else pixels
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from zoo.errors import MisuseError
+
 
 @dataclass(frozen=True)
 class VideoBaseline:
@@ -43,6 +45,9 @@ def optical_flow(seen: np.ndarray, horizon: int) -> VideoBaseline:
     Args:
         seen: As for `copy_last`; of a single frame nothing moves.
         horizon: Frames to predict.
+
+    Raises:
+        MisuseError: OpenCV is not installed.
     """
     began = time.perf_counter()
     frames = np.stack([_carried_on(clip, horizon) for clip in seen])
@@ -50,8 +55,12 @@ def optical_flow(seen: np.ndarray, horizon: int) -> VideoBaseline:
 
 
 def _carried_on(clip: np.ndarray, horizon: int) -> np.ndarray:
-    import cv2
-
+    try:
+        import cv2
+    except ImportError as error:
+        raise MisuseError(
+            "optical flow takes OpenCV: pip install -r requirements-video.txt"
+        ) from error
     before, last = _grey(clip[max(len(clip) - 2, 0)]), _grey(clip[-1])
     flow_of = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow = _flow(flow_of, before, last)

@@ -15,8 +15,9 @@ not use a row; its status says why.
 With --stream every recording is sent chunk by chunk to a model that can listen so, and what it
 has understood is shown whenever that changes.
 
-Of a video, or a folder of pictures, the last 64 frames are sent; --out writes the frames of the
-answer as a GIF or an MP4, or the PNG of the signature `encoded`.
+Of a video, or a folder of pictures, the last 64 frames are sent, with --every 5 those of every
+fifth, as the model was trained with; --out writes the frames of the answer as a GIF or an MP4, or
+the PNG of the signature `encoded`.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds (default: 60)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for frames: .gif, .mp4 or .png")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="frames of a video")
     parser.add_argument("--stream", action="store_true", help="send recordings chunk by chunk")
     parser.add_argument("--chunk", type=float, metavar="MS", help="of --stream (default: 100 ms)")
     which = parser.add_mutually_exclusive_group()
@@ -70,8 +72,10 @@ def run(options: argparse.Namespace) -> int:
     """Print the answers; return 1 if a row cannot be used."""
     if options.stream and options.signature:
         raise MisuseError("--stream has its own signatures: leave --signature out")
-    if options.out and (options.stream or len(options.rows) > 1):
-        raise MisuseError("--out takes the answer to one video, without --stream")
+    if options.out and options.stream:
+        raise MisuseError("--out does not go with --stream")
+    if options.every < 1:
+        raise MisuseError(f"--every must be at least 1, not {options.every}")
     if options.chunk is not None and not options.stream:
         raise MisuseError("--chunk belongs to --stream")
     chunk = CHUNK if options.chunk is None else options.chunk
@@ -101,8 +105,10 @@ def _ask(client: Client, options: argparse.Namespace) -> int:
     from serving.values import DEFAULT_SIGNATURE
 
     code, signature = 0, options.signature or DEFAULT_SIGNATURE
-    rows = read_rows(options.rows, client.signature(signature).inputs)
+    rows = read_rows(options.rows, client.signature(signature).inputs, options.every)
     count = len(next(iter(rows.values())))
+    if options.out and count != 1:
+        raise MisuseError(f"--out takes the answer to one video, and there are {count} rows")
     for start in range(0, count, BATCH):
         batch = {name: values[start : start + BATCH] for name, values in rows.items()}
         try:

@@ -139,14 +139,14 @@ def test_a_film_is_called_with_and_written(
         assert serving(["call", "some", str(film), "--out", str(tmp_path / "a.wav"), *where]) == 2
         assert "does not fit an answer with frames" in capsys.readouterr().err
         assert serving(["call", "some", str(film), str(film), "--out", str(out), *where]) == 2
-        assert "to one video" in capsys.readouterr().err
+        assert "to one video, and there are 2 rows" in capsys.readouterr().err
 
 
 def test_ten_minutes_of_film_need_little_memory(tmp_path: Path) -> None:
     pytest.importorskip("av")
     film = tmp_path / "long.mp4"
     still = np.random.default_rng(0).integers(0, 256, (1, 360, 640, 1), dtype=np.uint8)
-    film.write_bytes(encode_mp4(np.repeat(still, 600 * 25, axis=0), 25))
+    film.write_bytes(encode_mp4(np.broadcast_to(still, (600 * 25, *still.shape[1:])), 25))
     code = (
         "import resource, sys; from pathlib import Path; import dataclasses\n"
         "from recipes import video\n"

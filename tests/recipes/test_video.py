@@ -13,7 +13,7 @@ from recipes import baselines
 from recipes import video as recipe
 from recipes.__main__ import main
 from recipes.config import from_json, to_json
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, MisuseError
 from zoo.pipeline import Pipeline
 from zoo.video import encode_gif, read_frames, stacked
 
@@ -101,6 +101,12 @@ def test_other_models_and_losses_train(tmp_path: Path, changes: dict):
     assert pipeline.model.compute_dtype == "float32"
 
 
+def test_a_missing_package_is_named_before_the_training(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cv2" else name)
+    with pytest.raises(MisuseError, match="takes cv2: pip install -r requirements-video.txt"):
+        recipe.load(TINY)
+
+
 def test_own_videos_are_cut_over_time(tmp_path: Path):
     film = np.zeros((90, 20, 20, 1), np.uint8)
     for place, frame in enumerate(film):
@@ -149,6 +155,7 @@ class TestConfig:
         ("changes", "complaint"),
         [
             ({"seen": 0}, "seen must be at least 1"),
+            ({"seen": 65}, "seen must be at most 64"),
             ({"channels": 2}, "channels must be 1 or 3"),
             ({"height": 18, "block": 4}, "multiples of block = 4, not 18"),
             ({"absolute": -1.0}, "absolute must be at least 0"),

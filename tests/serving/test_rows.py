@@ -208,6 +208,11 @@ class TestFilms:
         assert row.shape == (MOST_FRAMES, 16, 16, 3) and row.dtype == np.uint8
         assert row[:, 0, 0, 0].tolist() == list(range(6, 70))
 
+    def test_every_third_frame_up_to_the_last_one(self, write: Any) -> None:
+        pytest.importorskip("av")
+        (row,) = read_rows([write("film.gif", self.film(9))], FILM, every=3)["frames"]
+        assert row[:, 0, 0, 0].tolist() == [2, 5, 8]
+
     def test_a_folder_of_pictures_is_a_film(self, write: Any) -> None:
         Path("frames").mkdir()
         for place in range(3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from tuning.confirm import Trainings, chosen_config, confirm, distinct
 from tuning.confirmation import FILE, START, Confirmation, read_confirmation
 from tuning.report.page import search_page
 from tuning.trial import train_to_end
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, TrainingError
 
 FOUND = Confirmation(
     "accuracy",
@@ -91,6 +92,8 @@ class Stand:
         run = trainings.run(name, seed)
         self.calls.append((what.__name__, name, seed))
         run.mkdir(parents=True, exist_ok=True)
+        if seed >= len(self.scores[name]):
+            raise TrainingError("the loss is nan")
         value = self.scores[name][seed]
         (run / "history.json").write_text(json.dumps([{"accuracy": value}, {"accuracy": 0.1}]))
         if what is train_to_end:
@@ -135,6 +138,14 @@ class TestConfirm:
         assert found.chosen == START and found.gain == 0
         assert {call[1] for call in stand.calls if call[0] == "train_to_end"} == {START}
         assert chosen_config(tmp_path, made(12)) == BASE
+
+    def test_a_finalist_that_fails_with_a_seed_is_not_chosen(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, two = distinct(made(12), 2)
+        scores = {START: [0.6, 0.6], one: [0.9], two: [0.65, 0.65]}
+        found, _ = self.confirm(tmp_path, monkeypatch, scores)
+        assert found.chosen == two and math.isnan(found.validated[one][1])
 
     def test_a_training_that_was_scored_is_not_trained_again(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

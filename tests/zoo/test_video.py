@@ -109,3 +109,41 @@ def test_side_by_side():
     assert both.shape == (4, 32, 48 + 3 + 48, 3)
     np.testing.assert_array_equal(both[3, :, :48], both[1, :, :48])
     assert (both[:, :, 48:51] == 128).all()
+
+
+def test_numbers_in_names_count(tmp_path: Path):
+    for place in (1, 2, 10):
+        picture = np.full((4, 4, 1), place, np.uint8)
+        (tmp_path / f"frame{place}.png").write_bytes(encode_png(picture))
+    (tmp_path / "._frame1.png").write_bytes(b"what a Mac leaves behind")
+    assert [int(frame[0, 0, 0]) for frame in read_frames(tmp_path)] == [1, 2, 10]
+
+
+def test_a_photograph_is_turned_as_it_is_to_be_shown(tmp_path: Path):
+    file = tmp_path / "phone.jpg"
+    notes = Image.Exif()
+    notes[0x0112] = 6  # a quarter turn
+    Image.new("RGB", (20, 10)).save(file, exif=notes)
+    (frame,) = read_frames(file)
+    assert frame.shape == (20, 10, 3)
+
+
+def test_values_of_no_known_range_are_refused(tmp_path: Path):
+    file = tmp_path / "rain.tiff"
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(file)
+    with pytest.raises(DataError, match="rain.tiff': its values have no known range"):
+        list(read_frames(file))
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path):
+    file = tmp_path / "bomb.png"
+    Image.new("1", (20_000, 20_000)).save(file)
+    with pytest.raises(DataError, match="cannot read '.*bomb.png'"):
+        list(read_frames(file))
+
+
+def test_a_still_film_keeps_its_frames(tmp_path: Path):
+    file = tmp_path / "still.gif"
+    for channels in (1, 3):
+        file.write_bytes(encode_gif(np.full((7, 8, 8, channels), 90, np.uint8)))
+        assert len([*read_frames(file)]) == 7

@@ -32,7 +32,12 @@ SCRIPTS = "/scripts"
 """Where the shell scripts are in the containers."""
 
 PACKAGES = ("zoo", "recipes", "serving", "tuning")
-REQUIREMENTS = ("requirements.txt", "requirements-forecasting.txt", "requirements-speech.txt")
+REQUIREMENTS = (
+    "requirements.txt",
+    "requirements-forecasting.txt",
+    "requirements-speech.txt",
+    "requirements-video.txt",
+)
 """What the image holds of a checkout: packages, and files that name what they need."""
 
 

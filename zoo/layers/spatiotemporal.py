@@ -127,15 +127,26 @@ class STLSTMStack(keras.layers.Layer):
         filters: Channels of each layer's states.
         layers: Number of cells.
         kernel_size: Height and width of the kernels.
+        seed: Of what is shown in training.
     """
 
     def __init__(
-        self, horizon: int, filters: int, layers: int = 2, kernel_size: int = 5, **options: Any
+        self,
+        horizon: int,
+        filters: int,
+        layers: int = 2,
+        kernel_size: int = 5,
+        seed: int | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self.horizon, self.filters, self.kernel_size = horizon, filters, kernel_size
+        self.seed = seed
+        # A variable of the model, so that a checkpoint has it.
+        self._draws = keras.random.SeedGenerator(seed)
         self.cells = [
-            STLSTMCell(filters, kernel_size, name=f"cell_{number}") for number in range(layers)
+            STLSTMCell(filters, kernel_size, name=f"cell_{number}", dtype=self.dtype_policy)
+            for number in range(layers)
         ]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -143,8 +154,8 @@ class STLSTMStack(keras.layers.Layer):
         for number, cell in enumerate(self.cells):
             cell.build((batch, *size, self.filters if number else channels))
         # A frame is told in full precision, whatever the layers compute in.
-        self.project = keras.layers.Dense(channels, dtype="float32", name="pixels")
-        self.project.build((batch, *size, self.filters))
+        self.to_frame = keras.layers.Dense(channels, dtype="float32", name="pixels")
+        self.to_frame.build((batch, *size, self.filters))
 
     def call(self, frames: Any) -> Any:
         return self.rollout(frames, self.horizon)
@@ -171,7 +182,7 @@ class STLSTMStack(keras.layers.Layer):
         shape = (ops.shape(frames)[0], 1, 1, 1)
         for place, frame in enumerate(ops.unstack(frames, axis=1)[:-1]):
             if place >= seen:
-                shown = ops.cast(keras.random.uniform(shape) < known, frame.dtype)
+                shown = ops.cast(keras.random.uniform(shape, seed=self._draws) < known, frame.dtype)
                 frame = shown * frame + (1 - shown) * ops.cast(written[-1], frame.dtype)
             predicted, state = self.advance(frame, state)
             written.append(predicted)
@@ -191,7 +202,7 @@ class STLSTMStack(keras.layers.Layer):
             h, c = state[2 * number : 2 * number + 2]
             x, c, memory = cell.step(cell.project(x), (h, c, memory))
             after += [x, c]
-        return self.project(x), [*after, memory]
+        return self.to_frame(x), [*after, memory]
 
     def initial_state(self, batch: Any) -> list[Any]:
         """Return zeros for h and c of each layer, and for m."""
@@ -208,6 +219,7 @@ class STLSTMStack(keras.layers.Layer):
             "filters": self.filters,
             "layers": len(self.cells),
             "kernel_size": self.kernel_size,
+            "seed": self.seed,
         }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoo.errors import MisuseError
+
 SSIM_WINDOW = 7
 """Pixels of the sides of the windows of SSIM."""
 
@@ -16,12 +18,16 @@ def frame_errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarr
 
     `mse` and `mae` are squared and absolute errors summed over the pixels of a frame (of its
     channels the mean), values from 0 to 1; `psnr` is in decibels, `ssim` by scikit-image with
-    windows of 7 x 7 pixels.
-    Source: as in Tan et al. 2023, OpenSTL, arXiv:2306.11249.
+    windows of 7 x 7 pixels and a range of 1, which is stricter than the range of 2 that some
+    published tables assume.
+    Source: Tan et al. 2023, OpenSTL, arXiv:2306.11249, for what is summed.
 
     Args:
         truth: `uint8[clips, time, height, width, channels]`.
         predicted: The same.
+
+    Raises:
+        MisuseError: scikit-image is not installed.
     """
     parts = [_errors(*pair) for pair in zip(truth, predicted, strict=True)]
     return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
@@ -43,8 +49,12 @@ def _errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _similarity(truth: np.ndarray, predicted: np.ndarray) -> float:
-    from skimage.metrics import structural_similarity
-
+    try:
+        from skimage.metrics import structural_similarity
+    except ImportError as error:
+        raise MisuseError(
+            "the errors of frames take scikit-image: pip install -r requirements-video.txt"
+        ) from error
     smallest = min(truth.shape[:2])
     window = min(SSIM_WINDOW, smallest - 1 + smallest % 2)  # odd, and no larger than the frame
     if window < 3:

@@ -4,6 +4,7 @@ from .batching import Batch as Batch
 from .batching import BucketedBatches as BucketedBatches
 from .batching import padded_lengths as padded_lengths
 from .chunks import ChunkEncoder as ChunkEncoder
+from .frame_stream import as_numbers as as_numbers
 from .normalisation import RunningNormalisation as RunningNormalisation
 from .normalisation import normalise as normalise
 from .seasonality import Theta as Theta
@@ -17,7 +18,6 @@ from .targets import class_targets as class_targets
 from .text import TextEncoder as TextEncoder
 from .text import learn_vocabulary as learn_vocabulary
 from .video import FrameEncoder as FrameEncoder
-from .video import as_numbers as as_numbers
 from .waveform import RATES as RATES
 from .waveform import Waveforms as Waveforms
 from .waveform import decode_wav as decode_wav

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from zoo.preprocessing.video import FrameEncoder
 
 
+def as_numbers(frames: Any) -> Any:
+    """Return uint8 frames as float32 from 0 to 1."""
+    import tensorflow as tf
+
+    return tf.cast(frames, tf.float32) / 255.0
+
+
 class FrameStream:
     """The step of a stream as a function to be served.
 
@@ -51,7 +58,7 @@ class FrameStream:
         # A client may send a state that holds no numbers, which would stay for ever.
         state = tf.where(tf.math.is_finite(raw["state"]), raw["state"], 0.0)
         before = [*self._packing.unpack(state).values()]
-        predicted, after = self._model.step(tf.cast(frames, tf.float32) / 255.0, before)
+        predicted, after = self._model.step(as_numbers(frames), before)
         answer = self._finish(predicted, status)
         packed = self._packing.pack(self._named(after))
         return {

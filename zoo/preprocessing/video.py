@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from zoo.errors import ConfigError
 from zoo.ports import Endpoint, Port, Ports
-from zoo.preprocessing.frame_stream import FrameStream
+from zoo.preprocessing.frame_stream import FrameStream, as_numbers
 
 FRAMES = Port(
     (None, None, None, None), "uint8", "time, height, width, and 1 (grey), 3 (RGB) or 4 channels"
@@ -27,7 +27,7 @@ _GREY = (0.299, 0.587, 0.114)
 def fitted(frames: Any, height: int, width: int, channels: int) -> Any:
     """Return `uint8[..., height, width, channels]` frames of any size, grey or in colour.
 
-    Smaller ones are averaged, larger ones drawn between pixels; height and width are stretched
+    Larger ones are averaged, smaller ones drawn between pixels; height and width are stretched
     independently. Transparency is dropped. Frames of the right form come out as they are.
 
     Args:
@@ -46,14 +46,20 @@ def fitted(frames: Any, height: int, width: int, channels: int) -> Any:
 
 
 def _with_channels(frames: Any, channels: int) -> Any:
-    count = tf.shape(frames)[-1]
-    colour = tf.cond(count >= 3, lambda: frames[..., :3], lambda: tf.repeat(frames[..., :1], 3, -1))
-    if channels == 3:
-        return tf.ensure_shape(colour, (None, None, None, 3))
-    # A picture in grey stays as it is to the last bit.
-    mixed = tf.reduce_sum(colour * tf.constant(_GREY), axis=-1, keepdims=True)
-    grey = tf.cond(count >= 3, lambda: mixed, lambda: frames[..., :1])
-    return tf.ensure_shape(grey, (None, None, None, 1))
+    def colour() -> Any:
+        return frames[..., :3]
+
+    def grey() -> Any:
+        return frames[..., :1]  # as it is, to the last bit
+
+    def mixed() -> Any:
+        return tf.reduce_sum(colour() * tf.constant(_GREY), axis=-1, keepdims=True)
+
+    def repeated() -> Any:
+        return tf.repeat(grey(), 3, axis=-1)
+
+    ways = (colour, repeated) if channels == 3 else (mixed, grey)
+    return tf.ensure_shape(tf.cond(tf.shape(frames)[-1] >= 3, *ways), (None, None, None, channels))
 
 
 class FrameEncoder(tf.Module):
@@ -85,7 +91,8 @@ class FrameEncoder(tf.Module):
         self.seen, self.height, self.width, self.channels = seen, height, width, channels
 
     def __call__(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        frames, status = self.checked(raw["frames"])
+        # Cut before anything else: a long video must not cost more than a short one.
+        frames, status = self.checked(raw["frames"][:, -self.seen :])
         time = tf.shape(frames)[1]
         frames = tf.gather(frames, tf.maximum(tf.range(time - self.seen, time), 0), axis=1)
         frames = tf.ensure_shape(frames, (None, self.seen, *frames.shape[2:]))
@@ -161,7 +168,7 @@ class FrameEncoder(tf.Module):
         }
 
     def probe_rows(self) -> dict[str, np.ndarray]:
-        """Return rows at the edges: one black frame and one white one, and noise."""
+        """Return rows at the edges: black, white, noise, and noise that stands still."""
         draw = np.random.default_rng(0)
         shape = (self.seen, self.height, self.width, self.channels)
         noise = draw.integers(0, 256, (2, *shape), dtype=np.uint8)
@@ -185,11 +192,6 @@ class FrameEncoder(tf.Module):
     def load(cls, config: Mapping[str, Any], folder: Path) -> Self:
         """Rebuild from `get_config`."""
         return cls(**config)
-
-
-def as_numbers(frames: Any) -> Any:
-    """Return uint8 frames as float32 from 0 to 1."""
-    return tf.cast(frames, tf.float32) / 255.0
 
 
 def encoded_strips(frames: Any) -> Any:

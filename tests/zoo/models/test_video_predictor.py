@@ -75,6 +75,16 @@ def test_scheduled_sampling_goes_from_true_frames_to_predicted_ones():
     np.testing.assert_allclose(shown[:, 5:], model.rollout(clip[:, :6], 1), atol=1e-5)
 
 
+def test_what_is_shown_is_part_of_the_state_of_a_model():
+    model, clip = model_of("predrnn"), frames(7)
+    before = [np.asarray(variable) for variable in model.variables]
+    first = np.asarray(model.taught(clip, 0.5))
+    for variable, value in zip(model.variables, before, strict=True):
+        variable.assign(value)
+    np.testing.assert_array_equal(model.taught(clip, 0.5), first)
+    assert len(model.variables) == len(model.weights) + 1
+
+
 @BOTH
 def test_weights_move_between_precisions(name: str):
     model = model_of(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -103,6 +104,7 @@ def split_by_time(
         parts["train"] += windows(film[:validation], time, step)
         parts["validation"] += windows(film[validation:test], time, time)
         parts["test"] += windows(film[test:], time, time)
+    _tell_of_short_ones(films, time, fractions)
     for part, clips in parts.items():
         if not clips:
             frames = ", ".join(str(len(film)) for film in films[:10])
@@ -111,3 +113,13 @@ def split_by_time(
                 f"{frames} frames); see horizon, seen, validation_fraction and test_fraction"
             )
     return VideoSplit(*(VideoExamples(name, clips, source) for clips in parts.values()))
+
+
+def _tell_of_short_ones(films: Sequence[np.ndarray], time: int, fractions: Fractions) -> None:
+    short = sum(round(len(film) * fractions.test) < time for film in films)
+    if short:
+        print(
+            f"{short} of {len(films)} videos are too short for a clip of {time} frames in the test "
+            "part",
+            file=sys.stderr,
+        )

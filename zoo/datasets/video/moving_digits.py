@@ -14,6 +14,7 @@ Source: Srivastava et al. 2015, arXiv:1502.04681, section 4.1.
 from __future__ import annotations
 
 import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,10 +142,10 @@ def read_idx(file: Path) -> np.ndarray:
     """
     try:
         content = gzip.decompress(file.read_bytes())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read '{file}': {error}") from error
-    header = np.frombuffer(content[:16], ">i4")
-    if len(header) < 4 or header[0] != 0x803 or len(content) != 16 + np.prod(header[1:]):
+    header = np.frombuffer(content[:16].ljust(16, b"\0"), ">i4")
+    if header[0] != 0x803 or len(content) != 16 + np.prod(header[1:]):
         raise DataError(f"'{file}' is no IDX file of pictures")
     return np.frombuffer(content, np.uint8, offset=16).reshape(header[1:])
 

@@ -11,7 +11,7 @@ import numpy as np
 from zoo.datasets.splits import Fractions
 from zoo.datasets.video.examples import Resize, VideoSplit, split_by_time
 from zoo.errors import DataError
-from zoo.video import FILMS, PICTURES, read_frames
+from zoo.video import FILMS, PICTURES, entries, read_frames
 
 AT_ONCE = 64
 """Frames that are resized together: no more of a long video are in memory in full size."""
@@ -34,7 +34,10 @@ def read_videos(
         DataError: Nothing can be read, or the videos are too short; the message says which.
         MisuseError: PyAV is not installed.
     """
-    films = [_read(file, resize, every) for file in videos_of(path)]
+    files = videos_of(path)
+    for file in files:  # before hours of decoding
+        next(read_frames(file))
+    films = [_read(file, resize, every) for file in files]
     return split_by_time(str(path), films, time, step, fractions)
 
 
@@ -46,23 +49,24 @@ def videos_of(path: Path) -> list[Path]:
     """
     if not path.exists():
         raise DataError(f"there is no file or folder '{path}'")
-    if path.is_file() or _holds(path, PICTURES):
+    if path.is_file():
         return [path]
-    found = sorted(
-        entry
-        for entry in path.iterdir()
-        if entry.suffix.lower() in FILMS or (entry.is_dir() and _holds(entry, PICTURES))
-    )
+    films, pictures = entries(path, FILMS), entries(path, PICTURES)
+    if films and pictures:
+        raise DataError(
+            f"'{path}' holds films and pictures ('{films[0].name}', '{pictures[0].name}'): keep "
+            "them apart"
+        )
+    if pictures:
+        return [path]
+    folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
+    found = films + [folder for folder in folders if entries(folder, PICTURES)]
     if not found:
         raise DataError(
             f"'{path}' holds no video ({', '.join(FILMS)}), no picture ({', '.join(PICTURES)}) and "
             "no folder of pictures"
         )
     return found
-
-
-def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
-    return any(entry.suffix.lower() in suffixes for entry in folder.iterdir())
 
 
 def _read(file: Path, resize: Resize, every: int) -> np.ndarray:

@@ -10,6 +10,7 @@ cut into a grid.
 from __future__ import annotations
 
 import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,8 +110,10 @@ def load(size: Shape, seen: int, clips: int) -> VideoSplit:
         )
     first, second = (_event(day) for day in EVENTS)
     held_out = second[:VALIDATION_FRAMES], second[VALIDATION_FRAMES:]
-    parts = [_random_cuts(first, size, seen, clips)]
-    parts += [_grid(event, size, seen) for event in held_out]
+    grids = [_grid(event, size, seen) for event in held_out]
+    if not all(grids):
+        raise ConfigError(f"radar has no rainy clip of {size.height} x {size.width} pixels")
+    parts = [_random_cuts(first, size, seen, clips), *grids]
     return VideoSplit(*(VideoExamples(NAME, cuts, SOURCE) for cuts in parts))
 
 
@@ -122,7 +125,7 @@ def read_composite(file: Path) -> np.ndarray:
     """
     try:
         content = gzip.decompress(file.read_bytes())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read '{file}': {error}") from error
     lines = [line for line in content.split(b"\n", 80) if not line.startswith(b"#")]
     try:

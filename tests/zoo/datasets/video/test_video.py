@@ -193,6 +193,23 @@ class TestOwnVideos:
         video.read_videos(tmp_path, note, 2, 1, 1, Fractions(0.1, 0.1))
         assert sizes == [AT_ONCE, 10]
 
+    def test_films_beside_pictures_are_not_guessed_at(self, tmp_path: Path):
+        (tmp_path / "film.mp4").write_bytes(b"some")
+        (tmp_path / "cover.jpg").write_bytes(b"some")
+        with pytest.raises(DataError, match="films and pictures .'film.mp4', 'cover.jpg'."):
+            video.videos_of(tmp_path)
+
+    def test_a_broken_film_is_named_before_any_other_is_read(self, tmp_path: Path):
+        pytest.importorskip("av")
+        (tmp_path / "a.gif").write_bytes(encode_gif(self.film(30)))
+        (tmp_path / "b.mp4").write_bytes(b"broken")
+
+        def never(frames: np.ndarray) -> np.ndarray:
+            raise AssertionError("read")
+
+        with pytest.raises(DataError, match="cannot read '.*b.mp4'"):
+            video.read_videos(tmp_path, never, 5, 1, 1, Fractions(0.2, 0.2))
+
     def test_what_holds_no_video_is_named(self, tmp_path: Path):
         with pytest.raises(DataError, match="there is no file or folder"):
             video.videos_of(tmp_path / "nothing")
