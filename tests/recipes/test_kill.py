@@ -13,7 +13,8 @@ import pytest
 
 
 def start(recipe: str, epochs: int, folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "recipes", recipe, "train", "--preset", "tiny"]
+    recipe, *fields = recipe.split()
+    command = [sys.executable, "-m", "recipes", recipe, "train", "--preset", "tiny", *fields]
     command += ["--epochs", str(epochs), "--run-dir", str(folder)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -24,6 +25,7 @@ def start(recipe: str, epochs: int, folder: Path) -> subprocess.Popen[bytes]:
         ("sentiment", 12),
         pytest.param("speech", 6, marks=pytest.mark.slow),
         pytest.param("forecasting", 12, marks=pytest.mark.slow),
+        pytest.param("video --model predrnn", 40, marks=pytest.mark.slow),
     ],
 )
 def test_kill_9_and_the_same_command_end_with_the_weights_of_a_run_without(
