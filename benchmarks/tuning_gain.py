@@ -1,7 +1,7 @@
 """What a search finds beyond the preset that it starts from, on the test part, over three seeds.
 
     python -m benchmarks.tuning_gain sentiment
-    python -m benchmarks.tuning_gain forecasting --trials 18
+    python -m benchmarks.tuning_gain forecasting --trials 18 --finalists 2
 
 Hyperband searches with two workers; the best few and the start are trained with three seeds, the
 mean of their validation scores chooses, and start and chosen are scored on the test part. What was
@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-TRIALS = 30
+TRIALS, FINALISTS = 30, 3
 SEEDS = ("0", "1", "2")
 PARTS = ("confirm", "durable", "oracles", "trial")
 """Modules of `tuning` that decide about what is found."""
@@ -30,13 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.tuning_gain", description=__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--finalists", type=int, default=FINALISTS)
     parser.add_argument("--runs", type=Path, default=Path("runs/gain"))
     options = parser.parse_args(arguments)
     folder = options.runs / options.recipe
     limits = ["--algorithm", "hyperband", "--trials", str(options.trials), "--workers", "2"]
     for words in (
         ["run", options.recipe, *limits, "--run-dir", str(folder)],
-        ["confirm", str(folder), "--seeds", *SEEDS],
+        ["confirm", str(folder), "--finalists", str(options.finalists), "--seeds", *SEEDS],
     ):
         subprocess.run([sys.executable, "-m", "tuning", *words], check=True)
     record = make_record(options.recipe, folder)
