@@ -66,7 +66,7 @@ bench-video: setup  ## a training step of the video recipe beside Keras and PyTo
 
 bench-gain: setup  ## what searches for sentiment and forecasting find, over three seeds
 	$(BIN)/python -m benchmarks.tuning_gain sentiment
-	$(BIN)/python -m benchmarks.tuning_gain forecasting --trials 18 --finalists 2
+	$(BIN)/python -m benchmarks.tuning_gain forecasting --trials 18 --finalists 1
 
 results: setup   ## write the README's result table from benchmarks/results/
 	$(BIN)/python -m benchmarks.results

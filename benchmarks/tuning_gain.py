@@ -1,7 +1,7 @@
 """What a search finds beyond the preset that it starts from, on the test part, over three seeds.
 
     python -m benchmarks.tuning_gain sentiment
-    python -m benchmarks.tuning_gain forecasting --trials 18 --finalists 2
+    python -m benchmarks.tuning_gain forecasting --trials 18 --finalists 1
 
 Hyperband searches with two workers; the best few and the start are trained with three seeds, the
 mean of their validation scores chooses, and start and chosen are scored on the test part. What was
