@@ -19,7 +19,7 @@ _DPI = 100
 _LONGEST_LABEL = 22  # characters
 _SPELLINGS = {
     "smape": "sMAPE",
-    **{name: name.upper() for name in ("cer", "mae", "mase", "mse", "wer")},
+    **{name: name.upper() for name in ("cer", "mae", "mase", "mse", "psnr", "ssim", "wer")},
 }
 
 
