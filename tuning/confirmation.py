@@ -39,8 +39,8 @@ class Confirmation:
     @property
     def gain(self) -> float:
         """By how much the mean of the best is better, below 0 if it is worse."""
-        difference = statistics.fmean(self.best) - statistics.fmean(self.start)
-        return -difference if self.lower_is_better else difference
+        best, start = statistics.fmean(self.best), statistics.fmean(self.start)
+        return start - best if self.lower_is_better else best - start
 
     def __str__(self) -> str:
         seeds = f"test {self.metric} over seeds {', '.join(map(str, self.seeds))}"
