@@ -63,15 +63,17 @@ class TestFinishedSearch:
         words = [str(folder), "--seeds", "1", "--finalists", "1"]
         done = run("confirm", *words)
         assert done.returncode == 0, done.stderr
-        first, second = read_search(folder, whole=True).trials
+        search = read_search(folder, whole=True)
+        best = search.best
+        assert best  # of a preset whose values the space does not hold no trial is the start
         assert "start, seed 1: validated accuracy 0." in done.stdout
-        assert f"trial {second.id}, seed 1: validated accuracy 0." in done.stdout
+        assert f"trial {best.id}, seed 1: validated accuracy 0." in done.stdout
         found = read_confirmation(folder)
-        assert found and found.validated.keys() == {"start", second.id}
+        assert found and found.validated.keys() == {"start", best.id}
         scored = {file.parent.name for file in folder.glob("confirm/*/metrics.json")}
         assert scored == {"start-1", f"{found.chosen}-1"}
-        chosen = first if found.chosen == "start" else second
-        assert json.loads(run("best", str(folder)).stdout) == chosen.config
+        chosen = search.base if found.chosen == "start" else best.config
+        assert json.loads(run("best", str(folder)).stdout) == chosen
         assert run("confirm", *words).stdout == done.stdout
 
     def test_the_same_command_again_trains_nothing(self, finished: tuple[Path, str]) -> None:
