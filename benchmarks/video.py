@@ -23,9 +23,6 @@ from unittest.mock import patch
 import numpy as np
 
 ROUNDS, QUICK_ROUNDS = 15, 3
-BATCH = 8
-"""Clips of a step, as the preset has it."""
-
 TOLERANCE = 1e-4
 MOST_SHARE = 0.5
 """Bar: of the time of the same model on Keras' layer."""
@@ -53,16 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(rounds: int) -> dict[str, Any]:
     """Return everything that is measured."""
     from benchmarks.timing import alternate
+    from recipes import video as recipe
     from zoo.environment import environment, loaded_sources
 
-    clips = np.random.default_rng(0).integers(0, 256, (BATCH, 20, 64, 64, 1), dtype=np.uint8)
+    config = recipe.PRESETS["base"]
+    size = config.clip
+    shape = (config.batch_size, size.time, size.height, size.width, size.channels)
+    clips = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     calls = {**steps_of(clips, mixed=False), **steps_of(clips, mixed=True)}
     taken = alternate(calls, rounds, warm_up=2, limit=600)
     ours, keras_s = taken["seqzoo"].median, taken["keras"].median
     where = environment("tensorflow", "keras", "numpy", "torch")
     return {
         "commit": where.pop("git_commit"),
-        "batch": BATCH,
+        "batch": config.batch_size,
         "rounds": rounds,
         "milliseconds": {name: asdict(each) for name, each in taken.items()},
         "summary": {
@@ -107,7 +108,7 @@ def _check(ours: Any, theirs: Any, clips: np.ndarray) -> None:
 
     from benchmarks.torch_video import TorchEncoderForecaster
 
-    seen = clips[:2, :10] / np.float32(255)
+    seen = clips[:2, : ours.seen] / np.float32(255)
     expected = np.asarray(ours({"frames": seen}))
     with torch.no_grad():
         in_torch = TorchEncoderForecaster(ours)(torch.from_numpy(seen)).numpy()

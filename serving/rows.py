@@ -115,13 +115,18 @@ def _rows(word: str, inputs: Mapping[str, TensorSpec], every: int) -> Rows:
     if len(inputs) > 1 and word.lstrip().startswith("{"):
         return _by_name([("the row", word.encode())], inputs)
     name, spec = _only(inputs)
-    if spec.dtype == np.uint8 and len(spec.shape or ()) == FRAMES + 1:
+    if takes_frames(spec):
         return {name: [last_frames(Path(word), every=every)]}
     if spec.dtype == object:
         return {name: _strings(word, suffix) if is_file else [word]}
     if suffix != TABLE:
         raise DataError(f"input '{name}' takes {spec.type_name}: give a {TABLE} file, not '{word}'")
     return {name: _numeric(word, table, spec)}
+
+
+def takes_frames(spec: TensorSpec) -> bool:
+    """Say whether an input is one of videos."""
+    return spec.dtype == np.uint8 and len(spec.shape or ()) == FRAMES + 1
 
 
 def last_frames(path: Path, most: int = MOST_FRAMES, every: int = 1) -> np.ndarray:

@@ -72,8 +72,8 @@ def run(options: argparse.Namespace) -> int:
     """Print the answers; return 1 if a row cannot be used."""
     if options.stream and options.signature:
         raise MisuseError("--stream has its own signatures: leave --signature out")
-    if options.out and options.stream:
-        raise MisuseError("--out does not go with --stream")
+    if options.stream and (options.out or options.every != 1):
+        raise MisuseError("--out and --every do not go with --stream")
     if options.every < 1:
         raise MisuseError(f"--every must be at least 1, not {options.every}")
     if options.chunk is not None and not options.stream:
@@ -101,11 +101,14 @@ def _client(options: argparse.Namespace) -> Client:
 def _ask(client: Client, options: argparse.Namespace) -> int:
     """Send all rows, many at a time."""
     from serving.errors import RowError
-    from serving.rows import json_lines, read_rows
+    from serving.rows import json_lines, read_rows, takes_frames
     from serving.values import DEFAULT_SIGNATURE
 
     code, signature = 0, options.signature or DEFAULT_SIGNATURE
-    rows = read_rows(options.rows, client.signature(signature).inputs, options.every)
+    inputs = client.signature(signature).inputs
+    if options.every != 1 and not any(map(takes_frames, inputs.values())):
+        raise MisuseError(f"--every is for videos, and the signature takes {', '.join(inputs)}")
+    rows = read_rows(options.rows, inputs, options.every)
     count = len(next(iter(rows.values())))
     if options.out and count != 1:
         raise MisuseError(f"--out takes the answer to one video, and there are {count} rows")

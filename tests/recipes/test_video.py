@@ -13,6 +13,7 @@ from recipes import baselines
 from recipes import video as recipe
 from recipes.__main__ import main
 from recipes.config import from_json, to_json
+from serving.rows import MOST_FRAMES
 from zoo.errors import ConfigError, MisuseError
 from zoo.pipeline import Pipeline
 from zoo.video import encode_gif, read_frames, stacked
@@ -166,6 +167,9 @@ class TestConfig:
     def test_values(self, changes: dict, complaint: str):
         with pytest.raises(ConfigError, match=complaint):
             dataclasses.replace(TINY, **changes)
+
+    def test_a_client_sends_as_many_frames_as_a_model_may_see(self):
+        assert recipe.MOST_SEEN == MOST_FRAMES
 
     def test_presets_survive_json(self):
         for config in recipe.PRESETS.values():

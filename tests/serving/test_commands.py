@@ -70,6 +70,8 @@ class TestMisuse:
             (["serve"], "the following arguments are required: model"),
             (["call", "toy"], "the following arguments are required: TEXT_OR_FILE"),
             (["call", "toy", "a", "--version", "1", "--label", "b"], "not allowed with"),
+            (["call", "toy", "a", "--every", "0"], "--every must be at least 1, not 0"),
+            (["call", "toy", "a", "--every", "2", "--stream"], "do not go with --stream"),
             (["bench", "toy"], "the following arguments are required: --json"),
             (["promote", "models.config"], "required: model, version"),
         ],
@@ -134,6 +136,12 @@ class TestCall:
         table.write_text("x\n2\n4\n")
         assert main(["call", "toy", str(table), "--signature", "half", *where]) == 0
         assert self.lines(capsys) == [{"y": 3.0}, {"y": 4.0}]
+
+    def test_frames_are_left_out_of_videos_alone(
+        self, where: list[str], capsys: pytest.CaptureFixture[str]
+    ):
+        assert main(["call", "toy", "A joy.", "--every", "2", *where]) == 2
+        assert "--every is for videos, and the signature takes text" in capsys.readouterr().err
 
     def test_failures_are_one_line_and_code_1(
         self, where: list[str], capsys: pytest.CaptureFixture[str]
