@@ -75,6 +75,8 @@ class Config:
     """Speeds at which every training recording is heard."""
     noise: float = 0.0
     """Share of the training recordings that noise is added to."""
+    warp: float = 0.0
+    """Most that the frequencies of a training voice are stretched or squeezed, of "log_mel"."""
     hidden: int = 2
     """Bands of frequency, and as many stretches of time, that are hidden from training."""
     dropout: float = 0.2
@@ -106,12 +108,16 @@ class Config:
         require(self, "at least 1", lambda n: n >= 1, *sizes)
         require(self, "at least 4000", lambda n: n >= 4000, "rate")
         require(self, "at least 0", lambda n: n >= 0, "hidden", "weight_decay")
-        require(self, "at least 0 and below 1", lambda share: 0 <= share < 1, "dropout")
+        require(self, "at least 0 and below 1", lambda share: 0 <= share < 1, "dropout", "warp")
         require(self, "from 0 to 1", lambda share: 0 <= share <= 1, "noise")
         positive = ("max_seconds", "learning_rate", "clip_norm")
         require(self, "above 0", lambda value: value > 0, *positive)
         if not self.speeds or not all(0.5 <= speed <= 2 for speed in self.speeds):
             raise ConfigError(f"speeds must be one or more from 0.5 to 2, not {self.speeds}")
+        if self.warp and self.features == "mfcc":
+            raise ConfigError(
+                f"warp takes features 'log_mel', whose bins are frequencies, not '{self.features}'"
+            )
         if self.streaming and (self.front, self.search) != ("stack", "greedy"):
             raise ConfigError(
                 "streaming takes front 'stack' and search 'greedy', which need nothing of what "
@@ -222,6 +228,7 @@ def build(config: Config, data: speech.SpeechSplit) -> Pipeline:
         config.reduction,
         config.dropout,
         _hidden(config, encoder.features),
+        config.warp,
     )
     finish = decoding.Transcriber(alphabet, step_seconds=encoder.hop_seconds * config.reduction)
     samples = [wav(recording) for recording in data.validation.recordings[:SAMPLES]]

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from recipes import forecasting, speech, video
+from recipes import backtest, forecasting, speech, video
 from recipes.listening import wav
 from recipes.run import Run
 from serving.__main__ import main as serving
@@ -89,6 +89,34 @@ def test_500_series_of_different_lengths_have_one_forecast(tmp_path: Path) -> No
             answer = client.predict(raw)
             for name in ("mean", "quantiles"):
                 np.testing.assert_allclose(answer[name], expected[name], rtol=1e-4)
+
+
+@dataclasses.dataclass
+class Asked:
+    """Stands in for a pipeline where windows are answered, and asks a server."""
+
+    client: Client
+
+    def predict(self, raw: dict[str, np.ndarray], batch_size: int) -> dict[str, np.ndarray]:
+        assert len(raw["history"]) == batch_size
+        return self.client.predict(raw)
+
+
+@pytest.mark.parametrize("preset", ["base", "ett"])
+def test_a_served_interval_holds_as_often_as_in_python(preset: str, tmp_path: Path) -> None:
+    config = dataclasses.replace(forecasting.PRESETS[preset], epochs=1, windows_per_epoch=4000)
+    try:
+        pipeline, data = trained(forecasting, config, tmp_path / "run")
+    except DataUnavailableError:
+        pytest.skip(f"{config.dataset} is not in the cache")
+    windows = backtest.windows(data.test, pipeline.prepare, config.batch_size)
+    came = backtest.outcomes(data.test, windows, ())
+    here = backtest.answers(pipeline, windows)["quantiles"]
+    with clients(tmp_path / "run", tmp_path / "models") as asked:
+        there = backtest.answers(cast(Pipeline, Asked(asked["REST"])), windows)["quantiles"]
+    expected, found = (came.interval_scores(each, config.levels) for each in (here, there))
+    assert found["coverage"] == pytest.approx(expected["coverage"], abs=1e-4)
+    assert found["msis"] == pytest.approx(expected["msis"], rel=1e-4)
 
 
 def test_films_have_one_answer(tmp_path: Path) -> None:

@@ -102,6 +102,8 @@ class TestConfig:
             ({"speeds": (1.0, 3.0)}, "speeds must be one or more from 0.5 to 2"),
             ({"streaming": True}, "streaming takes front 'stack' and search 'greedy'"),
             ({"noise": 1.5}, "noise must be from 0 to 1"),
+            ({"warp": 1.0}, "warp must be at least 0 and below 1, not 1.0"),
+            ({"warp": 0.1, "features": "mfcc"}, "warp takes features 'log_mel'.*not 'mfcc'"),
         ],
     )
     def test_a_bad_value_is_named(self, fields: dict[str, object], rule: str):

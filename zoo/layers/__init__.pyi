@@ -16,6 +16,7 @@ from .forecasting import ForecastLoss as ForecastLoss
 from .forecasting import pinball_loss as pinball_loss
 from .frame_losses import frame_loss as frame_loss
 from .frame_losses import structural_similarity as structural_similarity
+from .frequency_warp import FrequencyWarp as FrequencyWarp
 from .fronts import FRONTS as FRONTS
 from .fronts import BlankPadding as BlankPadding
 from .fronts import ConvFront as ConvFront

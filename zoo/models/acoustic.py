@@ -9,6 +9,7 @@ import keras
 
 from zoo.errors import ConfigError, UnknownNameError
 from zoo.layers.dropout import VariationalDropout
+from zoo.layers.frequency_warp import FrequencyWarp
 from zoo.layers.fronts import FRONTS, BlankPadding
 from zoo.layers.recurrent import recurrent
 from zoo.layers.spec_augment import SpecAugment
@@ -35,6 +36,7 @@ class AcousticModel(keras.Model):
         dropout: Variational dropout before every recurrent layer but the first, and before the
             scores.
         spec_augment: Arguments of `SpecAugment`; None for none.
+        warp: Most that `FrequencyWarp` changes a spectrum in training.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class AcousticModel(keras.Model):
         reduction: int = 3,
         dropout: float = 0.0,
         spec_augment: Mapping[str, Any] | None = None,
+        warp: float = 0.0,
         **options: Any,
     ) -> None:
         if layers < 1:
@@ -69,8 +72,10 @@ class AcousticModel(keras.Model):
         features = keras.Input((None, bins), dtype="float32", name="features")
         lengths = keras.Input((), dtype="int32", name="lengths")
         x = features
+        if warp:
+            x = FrequencyWarp(warp, name="frequency_warp")(x)
         if spec_augment is not None:
-            x = SpecAugment(**spec_augment, name="spec_augment")([features, lengths])
+            x = SpecAugment(**spec_augment, name="spec_augment")([x, lengths])
         x = project(reduce([x, lengths]))
         for norm, layer, drop in zip(norms, stack, drops, strict=True):
             x = drop(layer(norm(x)))
@@ -88,6 +93,7 @@ class AcousticModel(keras.Model):
         self.reduction = reduction
         self.dropout = dropout
         self.spec_augment = None if spec_augment is None else dict(spec_augment)
+        self.warp = warp
 
     def initial_state(self, batch: Any) -> list[Any]:
         """Return the states before the first step of `batch` streams."""
@@ -139,6 +145,7 @@ class AcousticModel(keras.Model):
             "reduction": self.reduction,
             "dropout": self.dropout,
             "spec_augment": self.spec_augment,
+            "warp": self.warp,
         }
 
     @classmethod

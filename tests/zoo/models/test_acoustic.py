@@ -49,6 +49,18 @@ def test_other_arguments_are_refused():
         small(front="stak")
 
 
+def test_only_training_hears_other_voices():
+    model = small(warp=0.3, spec_augment={"bands": 0, "stretches": 0})
+    again = AcousticModel.from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    x = {
+        "features": RNG.normal(size=(3, 20, 5)).astype(np.float32),
+        "lengths": np.array([20, 7, 1], np.int32),
+    }
+    np.testing.assert_array_equal(again(x), model(x))
+    assert np.abs(again(x, training=True) - model(x)).max() > 1e-2
+
+
 def test_it_learns_to_spell():
     keras.utils.set_random_seed(0)
     model = small(front="conv", reduction=2, units=16, layers=1)
