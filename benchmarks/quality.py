@@ -30,13 +30,11 @@ LOG_LINES = 12
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, record and print the summary."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    border = words.index("--") if "--" in words else len(words)
+    words, fields = divided(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
-    options = parser.parse_args(words[:border])
+    options = parser.parse_args(words)
     if options.over and len(options.over) == 1:
         parser.error(f"--over {options.over[0]}: values are missing, such as --over units 64 128")
-    fields = words[border + 1 :]
     field, *values = options.over or [""]
     runs, log = [], ""
     for value in values or [""]:
@@ -58,6 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _print_scores("model", record["test"])
     for name, scores in record["baselines"].items():
         _print_scores(name, scores)
+
+
+def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return a benchmark's own words, and those behind `--`, which are the recipe's."""
+    words = list(words)
+    border = words.index("--") if "--" in words else len(words)
+    return words[:border], words[border + 1 :]
 
 
 def make_record(

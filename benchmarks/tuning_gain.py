@@ -2,8 +2,9 @@
 
     python -m benchmarks.tuning_gain sentiment
     python -m benchmarks.tuning_gain forecasting --trials 18 --finalists 1
+    python -m benchmarks.tuning_gain sentiment -- --validation-fraction 0.25
 
-Hyperband searches with two workers; the best few and the start are trained with three seeds, the
+What follows `--` goes to the recipe, the start included. Hyperband searches with two workers; the best few and the start are trained with three seeds, the
 mean of their validation scores chooses, and start and chosen are scored on the test part. What was
 broken off goes on. The record is written to `benchmarks/results/gain/RECIPE.json`.
 """
@@ -19,6 +20,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.quality import RESULTS, ROOT, divided
+from benchmarks.results import GAIN
+
 TRIALS, FINALISTS = 30, 3
 SEEDS = ("0", "1", "2")
 PARTS = ("confirm", "durable", "oracles", "trial")
@@ -32,21 +36,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=TRIALS)
     parser.add_argument("--finalists", type=int, default=FINALISTS)
     parser.add_argument("--runs", type=Path, default=Path("runs/gain"))
-    options = parser.parse_args(arguments)
+    words, fields = divided(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(words)
     folder = options.runs / options.recipe
     limits = ["--algorithm", "hyperband", "--trials", str(options.trials), "--workers", "2"]
-    for words in (
-        ["run", options.recipe, *limits, "--run-dir", str(folder)],
-        ["confirm", str(folder), "--finalists", str(options.finalists), "--seeds", *SEEDS],
+    finalists = ["--finalists", str(options.finalists)]
+    for command in (
+        ["run", options.recipe, *limits, "--run-dir", str(folder), *fields],
+        ["confirm", str(folder), *finalists, "--seeds", *SEEDS],
     ):
-        subprocess.run([sys.executable, "-m", "tuning", *words], check=True)
+        subprocess.run([sys.executable, "-m", "tuning", *command], check=True)
     record = make_record(options.recipe, folder)
-    record["command"] = (
-        f"python -m benchmarks.tuning_gain {options.recipe} --trials {options.trials}"
-    )
-    from benchmarks.quality import RESULTS
-    from benchmarks.results import GAIN
-
+    told = [*words, *(["--", *fields] if fields else [])]
+    record["command"] = " ".join(["python -m benchmarks.tuning_gain", *told])
     file = RESULTS / GAIN / f"{options.recipe}.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -55,7 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_record(recipe: str, folder: Path) -> dict[str, Any]:
     """Return what is committed of a search that was confirmed."""
-    from benchmarks.quality import ROOT
     from recipes.commands import SOURCES
     from tuning.confirm import FOLDER
     from tuning.confirmation import START, read_confirmation

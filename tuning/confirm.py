@@ -51,6 +51,10 @@ class Trainings:
         """Return the run folder of a training."""
         return self.folder / FOLDER / f"{name}-{seed}"
 
+    def is_scored(self, name: str, seed: int) -> bool:
+        """Say whether a training has ended, and was scored on the test part too."""
+        return (self.run(name, seed) / METRICS).exists()
+
     def do(self, what: Callable[..., int], name: str, seed: int) -> Path:
         """Train or score in a fresh process, and return the run folder.
 
@@ -170,7 +174,7 @@ def _validate(
             who = name if name == START else f"trial {name}"
             run = trainings.run(name, seed)
             try:
-                if not (run / METRICS).exists():
+                if not trainings.is_scored(name, seed):
                     trainings.do(train_unscored, name, seed)
             except TrainingError as error:
                 if name == START:
@@ -186,5 +190,8 @@ def _validate(
 
 def _score(trainings: Trainings, name: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
     """Return what the recipe measures of a trained configuration, for each seed."""
-    runs = [trainings.do(train_to_end, name, seed) for seed in seeds]
-    return [json.loads((run / METRICS).read_text(encoding="utf-8")) for run in runs]
+    for seed in seeds:
+        if not trainings.is_scored(name, seed):
+            trainings.do(train_to_end, name, seed)
+    files = [trainings.run(name, seed) / METRICS for seed in seeds]
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]

@@ -154,7 +154,7 @@ class TestConfirm:
         scores = {START: [0.6, 0.6], one: [0.7, 0.7], two: [0.5, 0.5]}
         self.confirm(tmp_path, monkeypatch, scores)
         _, stand = self.confirm(tmp_path, monkeypatch, scores)
-        assert {call[1] for call in stand.calls if call[0] == "train_unscored"} == {two}
+        assert stand.calls == [("train_unscored", two, 0), ("train_unscored", two, 1)]
 
 
 @pytest.mark.parametrize(
