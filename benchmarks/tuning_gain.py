@@ -4,9 +4,10 @@
     python -m benchmarks.tuning_gain forecasting --trials 18 --finalists 1
     python -m benchmarks.tuning_gain sentiment -- --validation-fraction 0.25
 
-What follows `--` goes to the recipe, the start included. Hyperband searches with two workers; the best few and the start are trained with three seeds, the
-mean of their validation scores chooses, and start and chosen are scored on the test part. What was
-broken off goes on. The record is written to `benchmarks/results/gain/RECIPE.json`.
+What follows `--` goes to the recipe, the start included. Hyperband searches with two workers; the
+best few and the start are trained with three seeds, the mean of their validation scores chooses,
+and start and chosen are scored on the test part. What was broken off goes on. The record is
+written to `benchmarks/results/gain/RECIPE.json`.
 """
 
 from __future__ import annotations
