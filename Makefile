@@ -71,10 +71,7 @@ bench-gain: setup  ## what searches for sentiment and forecasting find, over thr
 results: setup   ## write the README's result table from benchmarks/results/
 	$(BIN)/python -m benchmarks.results
 
-check-bench-tuning: setup  ## trials per hour with one worker and with two
-	$(BIN)/python -m benchmarks.tuning_speed --json benchmarks/results/speed/tuning.json
-
-results: setup  ## check that records and README agree with the code
+check-results: setup  ## check that records and README agree with the code
 	$(BIN)/python -m benchmarks.results --check
 
 clean:           ## remove .venv and caches, not runs/

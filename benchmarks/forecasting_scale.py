@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     where = environment("tensorflow", "keras", "numpy")
     record = {
         "commit": where.pop("git_commit"),
-        "command": "python -m benchmarks.forecasting_scale" + " --quick" * options.quick,
+        "command": f"python -m benchmarks.forecasting_scale --json {options.json}"
+        + " --quick" * options.quick,
         "steps": STEPS,
         "sizes": rows,
         "environment": where,

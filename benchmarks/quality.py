@@ -102,9 +102,13 @@ def make_record(
 
 
 def summarise(values: Sequence[Any]) -> Any:
-    """Return mean, spread (standard deviation) and values; for mappings per key."""
+    """Return mean, spread (standard deviation) and values; for mappings per key.
+
+    What is not defined for each of them, such as a share of 0, is left out.
+    """
     if isinstance(values[0], dict):
-        return {key: summarise([value[key] for value in values]) for key in values[0]}
+        columns = {key: [value[key] for value in values] for key in values[0]}
+        return {key: summarise(each) for key, each in columns.items() if None not in each}
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": statistics.fmean(values), "spread": spread, "values": list(values)}
 

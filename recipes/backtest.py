@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,29 +88,38 @@ def windows(
         part.examples.times if "timestamps" in specs else None,
         part.examples.covariates if "covariates" in specs else None,
         preprocessing.static_rows(prepare.inputs, part.examples.statics, part.name),
+        prepare.log,
     )
 
 
-def usual_sizes(train: SeriesPart) -> tuple[float, ...]:
-    """Return the deviation of each channel over the training part; none where there is one."""
+def usual_sizes(train: SeriesPart, log: bool = False) -> dict[str, float]:
+    """Return the deviation of each channel over the training part, or of its logarithms.
+
+    By the channel's name; none where there is one without an axis.
+    """
     examples = train.examples
     if not examples.channels:
-        return ()
+        return {}
     pairs = zip(examples.values, train.ends, strict=True)
     values = np.concatenate([row[:end] for row, end in pairs])
-    return tuple(float(each) for each in np.nanstd(values, axis=0))
+    if log:
+        values = np.log(np.where(values > 0, values, np.nan))
+    return dict(zip(examples.channels, np.nanstd(values, axis=0).tolist(), strict=True))
 
 
-def covariate_scales(train: SeriesPart) -> list[tuple[float, float]]:
-    """Return mean and deviation of each covariate over the training part."""
+def covariate_scales(train: SeriesPart) -> dict[str, tuple[float, float]]:
+    """Return mean and deviation of each covariate over the training part, by its name."""
     known = train.examples.covariates
     if known is None:
-        return []
+        return {}
     values = np.concatenate([row[:end] for row, end in zip(known, train.ends, strict=True)])
-    return [(float(np.nanmean(each)), float(np.nanstd(each))) for each in values.T]
+    scales = [(float(np.nanmean(each)), float(np.nanstd(each))) for each in values.T]
+    return dict(zip(train.examples.covariate_names, scales, strict=True))
 
 
-def outcomes(part: SeriesPart, batches: preprocessing.WindowBatches, usual: Any) -> Outcomes:
+def outcomes(
+    part: SeriesPart, batches: preprocessing.WindowBatches, usual: Mapping[str, float]
+) -> Outcomes:
     """Return what came.
 
     Args:
@@ -125,7 +134,8 @@ def outcomes(part: SeriesPart, batches: preprocessing.WindowBatches, usual: Any)
     scale = np.array(
         [changes[which][origin] for which, origin in zip(series, origins, strict=True)]
     )
-    unit = np.tile(np.asarray(usual, np.float32), len(rows)) if len(usual) else np.ones(len(truth))
+    sizes = np.array([*usual.values()], np.float32)
+    unit = np.tile(sizes, len(rows)) if usual else np.ones(len(truth))
     return Outcomes(truth, scale.reshape(-1), unit)
 
 
@@ -149,7 +159,7 @@ def shown(
     levels: tuple[float, ...],
 ) -> Forecasts:
     """Return what a page shows of the test part."""
-    came = outcomes(part, batches, ())
+    came = outcomes(part, batches, {})
     rows = typical_rows(came.truth, answers["mean"], came.scale)
     channels = part.examples.channels or ("",)
     pasts = []
@@ -194,7 +204,7 @@ def corrections(model: Any, batches: preprocessing.WindowBatches) -> tuple[Any, 
         spread = features["spread"].numpy()
         spread = np.where(spread == 0, np.nan, spread)
         point, said = np.split(score(features).numpy(), [1], axis=2)
-        came = preprocessing.channel_rows(batches.future(batch.rows))
+        came = preprocessing.channel_rows(batches[batch.rows])
         truth, said = (came - point[..., 0]) / spread, (said - point) / spread[..., None]
         truths.append(truth[real])
         quantiles.append(said[real])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,7 +146,14 @@ def _train(recipe: ModuleType, config: Any, data: Any, pipeline: Pipeline, run: 
     recipe.report(config, data, run, results, answers)
     run.write_json(SOURCES, sources())
     # Last, since its presence says that the run is finished.
-    run.write_json(METRICS, results)
+    run.write_json(METRICS, without_nan(results))
+
+
+def without_nan(value: Any) -> Any:
+    """Return a value of JSON in which every NaN, which JSON does not know, is None."""
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def sources() -> dict[str, str]:
@@ -171,13 +179,18 @@ def _print_results(folder: Path, headline: Headline) -> None:
     results = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     # A recipe may judge by something else on some of its data.
     headline = replace(headline, metric=results.get("headline", headline.metric))
-    score = results["test"][headline.metric]
+    score = _number(results["test"][headline.metric])
     print(f"test {headline.metric}: {score:.4f}")
     for name, baseline in results["baselines"].items():
-        other = baseline[headline.metric]
+        other = _number(baseline[headline.metric])
         verdict = "  <- better than the model" if headline.is_better(other, score) else ""
         print(f"  {name}: {other:.4f}{verdict}")
     print(f"run folder: {folder}")
+
+
+def _number(value: float | None) -> float:
+    """Return what `metrics.json` holds as it was measured."""
+    return math.nan if value is None else value
 
 
 def evaluate(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -114,6 +115,8 @@ def _histories(pipeline: Pipeline, words: Sequence[str]) -> Rows:
     rows: list[dict[str, np.ndarray]] = []
     for word in words:
         found = read_series(Path(word), statics=static_columns(pipeline.inputs))
+        for note in found.left_out:
+            print(f"note: {found.name}: {note}", file=sys.stderr)
         if pipeline.inputs["history"].shape[1:]:
             names.append(word)
             rows.append(_channels(pipeline, found))
@@ -140,13 +143,13 @@ def _history(pipeline: Pipeline, found: SeriesExamples) -> dict[str, np.ndarray]
             raise DataError(f"{found.name}: series '{name}' needs dates, and its steps are numbers")
         asked["timestamps"] = found.times[0]
     if "covariates" in pipeline.inputs:
-        horizon, count = pipeline.inputs["future_covariates"].shape
-        known = np.empty((0, 0)) if found.covariates is None else found.covariates[0]
+        horizon = pipeline.inputs["future_covariates"].shape[0] or 0
+        known = _covariates(pipeline, found)
         ahead = known[len(values) :]
-        if known.shape[1] != count or len(ahead) < (horizon or 0):
+        if len(ahead) < horizon:
             raise DataError(
-                f"{found.name}: series '{name}' needs {count} covariates, and those of {horizon} "
-                f"steps behind its last value; it has {known.shape[1]}, of {len(ahead)} steps"
+                f"{found.name}: series '{name}' needs its covariates of {horizon} steps behind its "
+                f"last value; it has those of {len(ahead)}"
             )
         asked["covariates"] = known[: len(values)].astype(np.float32)
         asked["future_covariates"] = ahead[:horizon].astype(np.float32)
@@ -154,13 +157,32 @@ def _history(pipeline: Pipeline, found: SeriesExamples) -> dict[str, np.ndarray]
     return asked | {name: value[0] for name, value in statics.items()}
 
 
+def _covariates(pipeline: Pipeline, found: SeriesExamples) -> np.ndarray:
+    """Return what is known ahead of one series in the order of the training, whatever its own."""
+    prepare: Any = pipeline.prepare
+    places = [_place(found, found.covariate_names, name) for name in prepare.covariate_names]
+    assert found.covariates is not None, "there are names of some"
+    return found.covariates[0][:, places]
+
+
+def _place(found: SeriesExamples, names: Sequence[str], wanted: str) -> int:
+    """Return which of the columns of a table has a name.
+
+    Raises:
+        DataError: None has.
+    """
+    if wanted not in names:
+        raise DataError(
+            f"'{found.name}' needs the column '{wanted}', by which the model was trained; it has "
+            f"{', '.join(map(repr, names)) or 'none of its kind'}"
+        )
+    return names.index(wanted)
+
+
 def _channels(pipeline: Pipeline, found: SeriesExamples) -> dict[str, np.ndarray]:
     """Return what a pipeline asks of series that are observed together."""
-    (count,) = pipeline.inputs["history"].shape[1:]
-    if len(found) != count or len({len(values) for values in found.values}) != 1:
-        raise DataError(
-            f"'{found.name}' must hold {count} series of equal length, which are the channels of "
-            f"this model, and holds {len(found)}"
-        )
-    asked = _history(pipeline, found.select([0]))
-    return {**asked, "history": np.stack(found.values, axis=1).astype(np.float32)}
+    from zoo.datasets.series import together
+
+    prepare: Any = pipeline.prepare
+    places = [_place(found, found.ids, name) for name in prepare.channel_names]
+    return _history(pipeline, together(found.select(places)))

@@ -25,6 +25,7 @@ import numpy as np
 from recipes import baselines as reference
 from recipes.config import require
 from recipes.headline import Headline
+from recipes.optimizer import adamw
 from recipes.report import Score, Transcripts, transcription_page
 from recipes.run import Run
 from zoo import datasets, decoding, layers, metrics, models, preprocessing
@@ -255,7 +256,7 @@ def train(config: Config, data: speech.SpeechSplit, pipeline: Pipeline, run: Run
         targets,
         lambda: _rates(data.validation.texts, held_out.transcripts(greedy)),
         Headline("cer", lower_is_better=True),
-        _optimizer(config, steps=len(batches.epoch(0))),
+        adamw(config, len(batches.epoch(0)), warmup=1 / 20),
         config.epochs,
         run,
         counts=characters,
@@ -371,19 +372,6 @@ def _hidden(config: Config, features: int) -> dict[str, int] | None:
         return None
     counts = {"bands": config.hidden, "stretches": config.hidden}
     return {**counts, "band_width": features // 5, "stretch_width": 30}
-
-
-def _optimizer(config: Config, steps: int) -> Any:
-    """AdamW that warms up for a twentieth of all steps and then cools down to 0."""
-    import keras
-
-    steps *= config.epochs
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, steps, warmup_target=config.learning_rate, warmup_steps=max(steps // 20, 1)
-    )
-    return keras.optimizers.AdamW(
-        schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm
-    )
 
 
 def _loss(model: Any, features: Any, targets: Any, weights: Any) -> Any:

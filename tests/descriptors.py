@@ -284,6 +284,7 @@ DESCRIPTORS = (
     _front(layers.FrameStacking, 12, reduction=2),
     _front(layers.ConvFront, 4, reduction=2, channels=2),
     Descriptor(layers.BlankPadding, Ports(inputs=STATES, mask=MASK), STATES),
+    Descriptor(layers.FrequencyWarp, Ports(features=FEATURES), FEATURES, {"seed": 1}),
     Descriptor(layers.SpecAugment, FRAMED, FEATURES, {"band_width": 1, "seed": 1}),
     _acoustic("bidirectional"),
     _acoustic("one-way", cell="gru", bidirectional=False, spec_augment={"bands": 1}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,9 @@ MOST_LINEAR = 20_000
 """Training windows at most that the linear model is fitted to."""
 
 PENALTY = 1.0
+
+FEWEST = 4
+"""Known values of a history that a method is fitted to; of fewer the last one is repeated."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def seasonal_naive(test: WindowBatches, period: int) -> SeriesBaseline:
 
 
 def drift(test: WindowBatches) -> SeriesBaseline:
-    """Go on along the line from the first to the last value."""
+    """Go on along the line from the first to the last of the values that are looked at."""
     from statsforecast.models import RandomWalkWithDrift
 
     return _by_model(test, RandomWalkWithDrift())
@@ -117,9 +121,11 @@ def of_rows(baseline: SeriesBaseline, outcomes: Any) -> dict[str, float]:
 
 def _by_model(test: WindowBatches, model: Any, most: int = 0) -> SeriesBaseline:
     def forecast(y: np.ndarray, horizon: int) -> np.ndarray:
-        if len(y) < 2:
+        if len(y) < FEWEST:
             return np.full(horizon, y[-1])
-        return model.forecast(y=y, h=horizon)["mean"]
+        found = model.forecast(y=y, h=horizon)["mean"]
+        # A history shorter than a season says nothing of some of its steps.
+        return np.where(np.isnan(found), y[-1], found)
 
     return _by_function(test, forecast, most)
 
@@ -134,17 +140,26 @@ def _by_function(
     if most and len(test) * channels > most:
         origins = np.unique(np.linspace(0, len(test) - 1, max(most // channels, 1)).astype(int))
         rows = (origins[:, None] * channels + np.arange(channels)[None]).reshape(-1)
-    found = [forecast(past, test.horizon) for past in _pasts(test, origins)]
+    with warnings.catch_warnings():
+        # Of constants and of histories shorter than a season.
+        warnings.simplefilter("ignore")
+        found = [forecast(past, test.horizon) for past in _pasts(test, origins)]
     return SeriesBaseline(np.stack(found), time.perf_counter() - began, rows)
 
 
 def _pasts(test: WindowBatches, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """Yield the last values of each row and channel, without those that are missing."""
+    """Yield the last values of each row and channel from the first known one on.
+
+    What is missing lies on the line between its neighbours, so that every season stays whole.
+    """
     for number in np.arange(len(test)) if rows is None else rows:
         past = test.past(int(number))[-LONGEST:]
         for channel in past.reshape(len(past), -1).T:
-            known = channel[~np.isnan(channel)]
-            yield known if len(known) else np.zeros(1)
+            known = np.flatnonzero(~np.isnan(channel))
+            if not len(known):
+                yield np.zeros(1)
+                continue
+            yield np.interp(np.arange(known[0], len(channel)), known, channel[known])
 
 
 def _channels(batches: WindowBatches) -> int:

@@ -12,12 +12,15 @@ import tensorflow as tf
 from zoo.errors import ConfigError
 from zoo.ports import Port, Ports
 
+LARGEST_LOG = 88.0
+"""Of a float32 number."""
+
 
 class ForecastDecoder(tf.Module):
     """A model's forecasts to the answer; the `finish` of a forecasting pipeline.
 
-    Takes `float32[batch * channels, horizon, 1 + levels]` in the units of the data, and
-    `status: string[batch]`. Gives
+    Takes `float32[batch * channels, horizon, 1 + levels]` in the units of the data, or their
+    logarithms, and `status: string[batch]`. Gives
 
         mean       the point forecast, `float32[batch, horizon]`
         quantiles  `float32[batch, horizon, levels]`
@@ -31,16 +34,20 @@ class ForecastDecoder(tf.Module):
         horizon: Steps.
         levels: Of the quantiles, rising.
         channels: Series observed together; 0 for one without an axis of its own.
+        log: The model forecasts logarithms.
 
     Raises:
         ConfigError: The levels do not rise, or are not between 0 and 1.
     """
 
-    def __init__(self, horizon: int, levels: Sequence[float], channels: int = 0) -> None:
+    def __init__(
+        self, horizon: int, levels: Sequence[float], channels: int = 0, log: bool = False
+    ) -> None:
         super().__init__()
         if list(levels) != sorted(set(levels)) or not all(0 < level < 1 for level in levels):
             raise ConfigError(f"levels must rise and be between 0 and 1, not {list(levels)}")
-        self.horizon, self.levels, self.channels = horizon, tuple(levels), channels
+        self.horizon, self.levels = horizon, tuple(levels)
+        self.channels, self.log = channels, log
 
     @property
     def outputs(self) -> Ports:
@@ -58,6 +65,8 @@ class ForecastDecoder(tf.Module):
         if self.channels:
             output = tf.reshape(output, [batch, self.channels, self.horizon, columns])
             output = tf.transpose(output, [0, 2, 1, 3])
+        if self.log:
+            output = tf.exp(tf.minimum(output, LARGEST_LOG))
         good = tf.reshape(status == "", [batch] + [1] * (len(output.shape) - 1))
         output = tf.where(good, output, 0.0)
         levels = tf.tile(tf.constant([self.levels]), [batch, 1])
@@ -70,7 +79,12 @@ class ForecastDecoder(tf.Module):
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds this decoder, as JSON values."""
-        return {"horizon": self.horizon, "levels": list(self.levels), "channels": self.channels}
+        return {
+            "horizon": self.horizon,
+            "levels": list(self.levels),
+            "channels": self.channels,
+            "log": self.log,
+        }
 
     def save_assets(self, folder: Path) -> None:
         """Write nothing: the configuration is all there is."""
@@ -94,7 +108,8 @@ def fit_offsets(
 
     Args:
         truth: `float[rows, horizon]`, outcomes that the model was not trained on, in units of
-            the window; NaN where there is none.
+            the window; NaN where there is none. Where there are too few for a level, as 39 are
+            for 2.5 %, its quantile may move outwards alone, to the outermost of them.
         quantiles: `float[rows, horizon, levels]` in the same units.
         levels: Of the quantiles.
         weights: `float[rows]`, how much each row counts; 1 is the weight of a row to come.
@@ -123,5 +138,7 @@ def _quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
     if level < 0.5:
         # The value to come is the smallest: seen from above it is the same.
         return -_quantile(-values, weights, 1 - level)
-    place = np.searchsorted(below, level * (below[-1] + 1))
-    return float(values[order[min(int(place), len(values) - 1)]])
+    place = int(np.searchsorted(below, level * (below[-1] + 1)))
+    if place == len(values):
+        return max(float(values[order[-1]]), 0.0)
+    return float(values[order[place]])

@@ -86,6 +86,7 @@ class ForecastLoss:
         levels: Of the quantiles.
         usual: The usual size of each channel's values, which `static` then begins with the
             number of, one-hot; without it, the scale of the window.
+        log: Values are logarithms, whose errors are shares as they are.
 
     Raises:
         UnknownNameError: There is no such kind.
@@ -93,10 +94,13 @@ class ForecastLoss:
 
     KINDS = ("relative", "absolute", "squared")
 
-    def __init__(self, kind: str, levels: Sequence[float], usual: Sequence[float] = ()) -> None:
+    def __init__(
+        self, kind: str, levels: Sequence[float], usual: Sequence[float] = (), log: bool = False
+    ) -> None:
         if kind not in self.KINDS:
             raise UnknownNameError("loss", kind, self.KINDS)
         self._kind, self._levels, self._usual = kind, tuple(levels), tuple(usual)
+        self._log = log
 
     def __call__(self, model: Any, features: Any, future: Any, weights: Any) -> Any:
         """Return the loss of a batch.
@@ -122,6 +126,8 @@ class ForecastLoss:
 
     def _unit(self, truth: Any, features: Any) -> Any:
         """Return what an error is counted in, `float32[rows, horizon]` or `[rows, 1]`."""
+        if self._kind == "relative" and self._log:
+            return ops.ones_like(truth)
         if self._kind == "relative":
             size = (ops.abs(truth) + ops.abs(features["base"])) / 2
             # Near 0 a share says nothing.

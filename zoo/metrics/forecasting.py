@@ -64,16 +64,18 @@ def pinball(truth: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -
         quantiles: `float[rows, horizon, levels]`.
         levels: Of the quantiles.
     """
-    if quantiles.shape[-1] != len(levels):
-        raise ConfigError(f"{quantiles.shape[-1]} quantiles need as many levels, not {len(levels)}")
-    error = truth[..., None] - quantiles
-    at = np.asarray(levels)
-    return _mean(np.maximum(at * error, (at - 1) * error))
+    return _mean(_pinball(truth, quantiles, levels))
 
 
 def crps(truth: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> float:
-    """Return the continuous ranked probability score, from quantiles: twice the pinball loss."""
-    return 2 * pinball(truth, quantiles, levels)
+    """Return the continuous ranked probability score, in the units of the outcomes.
+
+    Twice the integral of the pinball loss over all levels from 0 to 1, at both of which it is 0,
+    by the trapezoidal rule: with seven levels it is some percent too small.
+    """
+    losses = _pinball(truth, quantiles, levels)
+    means = [_mean(losses[..., place]) for place in range(len(levels))]
+    return 2 * float(np.trapezoid([0.0, *means, 0.0], [0.0, *levels, 1.0]))
 
 
 def coverage(truth: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
@@ -96,6 +98,15 @@ def msis(
     score = high - low
     score = score + fine * (np.maximum(low - truth, 0) + np.maximum(truth - high, 0))
     return _mean(score / _scale(scale))
+
+
+def _pinball(truth: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Return the loss of each quantile, `float[rows, horizon, levels]`."""
+    if quantiles.shape[-1] != len(levels):
+        raise ConfigError(f"{quantiles.shape[-1]} quantiles need as many levels, not {len(levels)}")
+    error = truth[..., None] - quantiles
+    at = np.asarray(levels)
+    return np.maximum(at * error, (at - 1) * error)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from zoo.errors import ConfigError, UnknownNameError
 from zoo.ports import Endpoint, Port, Ports
+from zoo.preprocessing.bases import by_counting, by_repeating, by_theta
 from zoo.preprocessing.calendar import ahead, check_cycles, cyclic
 from zoo.preprocessing.gaps import cut, filled, restlessness
 from zoo.preprocessing.seasonality import Theta
@@ -23,13 +24,10 @@ from zoo.preprocessing.statics import Fitted, Statics
 
 BASES = ("theta", "last", "season", "zero")
 NO_NUMBER = "history must hold at least one number"
+NO_CHANNEL = "history must hold at least one number of each channel"
 INFINITE = "history must be finite; what is missing is written as NaN"
 NO_COUNTS = "history must hold counts: whole numbers from 0 on"
-_FAR = 3.0
-"""Scaled values of "theta" are cut at this distance from the level."""
-
-_LEAST_SCALE = 1e-3
-"""What a deviation is at least, as a share of the usual size of values."""
+NO_LOG = "history must be above 0: the model takes its logarithm"
 
 
 class SeriesEncoder(tf.Module):
@@ -62,13 +60,14 @@ class SeriesEncoder(tf.Module):
             "last" or "season": the last value or season again, with the deviation of the window
             as the scale; "zero": 0, for counts, with 1 + the mean of the window as the scale, as
             in Salinas et al. 2020, arXiv:1704.04110.
-        usual: The usual size of each channel's values, for the latter two; one number per
-            channel. Without it there is one channel and no axis for it.
+        usual: The usual size of each channel's values by its name. Without it there is one
+            channel and no axis for it.
         calendar: Cycles whose place is told, of "day", "week" and "year".
-        covariates: Mean and deviation of each covariate that is known ahead.
+        covariates: Mean and deviation of each covariate that is known ahead, by its name.
         statics: What is known of a series as a whole, as `fit_statics` returns it.
         recent: The spread is the scale, times how much a step of so many last ones changes,
             beside one of the whole window; 0 for the scale alone.
+        log: Values are their logarithms, of which base and scale are then too.
 
     Raises:
         ConfigError: A size is below 1, or the look-back shorter than 2 or a period.
@@ -81,11 +80,12 @@ class SeriesEncoder(tf.Module):
         look_back: int,
         period: int = 1,
         base: str = "theta",
-        usual: Sequence[float] = (),
+        usual: Mapping[str, float] | None = None,
         calendar: Sequence[str] = (),
-        covariates: Sequence[tuple[float, float]] = (),
+        covariates: Mapping[str, tuple[float, float]] | None = None,
         statics: Fitted | None = None,
         recent: int = 0,
+        log: bool = False,
     ) -> None:
         super().__init__()
         check_cycles(calendar)
@@ -97,26 +97,37 @@ class SeriesEncoder(tf.Module):
                 f"not {horizon}, {period} and {look_back}"
             )
         self.horizon, self.look_back, self.period, self.base = horizon, look_back, period, base
-        self.usual, self.calendar = tuple(usual), tuple(calendar)
-        self.covariates = tuple((float(mean), float(size)) for mean, size in covariates)
-        self.statics, self.recent = Statics(statics or {}), recent
+        # As tuples: of mappings a tf.Module makes ones of its own.
+        self._usual, self.calendar = tuple((usual or {}).items()), tuple(calendar)
+        self._covariates = tuple((name, *pair) for name, pair in (covariates or {}).items())
+        self.statics, self.recent, self.log = Statics(statics or {}), recent, log
         self._theta = Theta(look_back, horizon, period) if base == "theta" else None
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the series that are observed together; none of one without an axis."""
+        return tuple(name for name, _ in self._usual)
+
+    @property
+    def covariate_names(self) -> tuple[str, ...]:
+        """Names of what is known ahead."""
+        return tuple(name for name, *_ in self._covariates)
 
     @property
     def channels(self) -> int:
         """Series that are observed together."""
-        return max(len(self.usual), 1)
+        return max(len(self._usual), 1)
 
     @property
     def known(self) -> int:
         """Numbers that do not change over a window."""
-        own = self.period + 2 if self.base == "theta" else self.channels + (self.base == "zero")
-        return own + self.statics.size + self.horizon * self._told
+        own = {"theta": self.period + 2, "zero": 1}.get(self.base, 0)
+        return self.channels + own + self.statics.size + self.horizon * self._told
 
     @property
     def _told(self) -> int:
         """Numbers per step that are known ahead."""
-        return 2 * len(self.calendar) + len(self.covariates)
+        return 2 * len(self.calendar) + len(self._covariates)
 
     @property
     def columns(self) -> int:
@@ -132,16 +143,17 @@ class SeriesEncoder(tf.Module):
         }
         if self.calendar:
             ports["timestamps"] = Port((None,), "int64", "their times, seconds since 1970")
-        if size := len(self.covariates):
-            ports["covariates"] = Port((None, size), "float32", "what else is known of their steps")
+        if names := self.covariate_names:
+            told = f"what else is known of their steps: {', '.join(names)}"
+            ports["covariates"] = Port((None, len(names)), "float32", told)
             ports["future_covariates"] = Port(
-                (self.horizon, size), "float32", "the same of the steps to come"
+                (self.horizon, len(names)), "float32", "the same of the steps to come"
             )
         return Ports(**ports, **self.statics.ports)
 
     @property
     def _axis(self) -> tuple[int, ...]:
-        return (len(self.usual),) if self.usual else ()
+        return (len(self._usual),) if self._usual else ()
 
     def __call__(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         history = raw["history"]
@@ -161,8 +173,9 @@ class SeriesEncoder(tf.Module):
             times = cut(raw["timestamps"], places)
             past.append(cyclic(times, self.calendar))
             future.append(cyclic(ahead(times, self.horizon), self.calendar))
-        if self.covariates:
-            mean, size = tf.unstack(tf.constant(self.covariates), axis=1)
+        if self._covariates:
+            scales = [pair for _, *pair in self._covariates]
+            mean, size = tf.unstack(tf.constant(scales, tf.float32), axis=1)
             for part, values in (
                 (past, cut(raw["covariates"], places)),
                 (future, raw["future_covariates"]),
@@ -192,15 +205,15 @@ class SeriesEncoder(tf.Module):
         """
         status = self._status(window, observed)
         observed = tf.where(_like(status == "", observed), observed, 0.0)
+        if self.log:
+            window = tf.math.log(tf.where(observed > 0, window, 1.0))
         window = tf.where(observed > 0, window, 0.0)
         rows, seen = self._rows(window), self._rows(observed)
         values = filled(rows, seen)
-        if self._theta is not None:
-            encoded = self._by_theta(self._theta, values, seen)
-        elif self.base == "zero":
-            encoded = self._by_counting(values, seen)
-        else:
-            encoded = self._by_repeating(values, seen)
+        encoded = self._by_base(values, seen)
+        # Which channel a row is of comes first: losses count in its usual size.
+        channel = tf.tile(tf.eye(self.channels), [tf.shape(status)[0], 1])
+        encoded["static"] = tf.concat([channel, *encoded["static"]], axis=1)
         restless = restlessness(values, seen, self.recent) if self.recent else 1.0
         encoded["spread"] = encoded["scale"] * restless
         if series is not None:
@@ -213,9 +226,22 @@ class SeriesEncoder(tf.Module):
                 encoded[name] = tf.concat([encoded[name], every], axis=-1)
         return {**encoded, "status": status}
 
+    def _by_base(self, values: Any, observed: Any) -> dict[str, Any]:
+        if self._theta is not None:
+            return by_theta(self._theta, values, observed)
+        if self.base == "zero":
+            return by_counting(values, observed, self.horizon)
+        usual = None
+        if self._usual:
+            usual = tf.constant([[size] for _, size in self._usual], tf.float32)
+            usual = tf.tile(usual, [tf.shape(values)[0] // self.channels, 1])
+        season = self.period if self.base == "season" else 1
+        return by_repeating(values, observed, self.horizon, season, usual)
+
     def _status(self, window: Any, observed: Any) -> Any:
         """Return '' for rows that can be forecast, else why not, `string[batch]`."""
         every_axis = list(range(1, len(window.shape)))
+        none = tf.reduce_sum(observed, axis=1) == 0
 
         def any_of(wrong: Any) -> Any:
             return tf.reduce_any(wrong & (observed > 0), axis=every_axis)
@@ -224,69 +250,19 @@ class SeriesEncoder(tf.Module):
         if self.base == "zero":
             wrong = any_of((window < 0) | (window != tf.floor(window)))
             status = tf.where(wrong & (status == ""), NO_COUNTS, status)
-        return tf.where(tf.reduce_sum(observed, axis=every_axis) == 0, NO_NUMBER, status)
+        if self.log:
+            status = tf.where(any_of(window <= 0) & (status == ""), NO_LOG, status)
+        if not self._axis:
+            return tf.where(none, NO_NUMBER, status)
+        # A channel is forecast from its own past, so that a silent one cannot be.
+        status = tf.where(tf.reduce_any(none, axis=1), NO_CHANNEL, status)
+        return tf.where(tf.reduce_all(none, axis=1), NO_NUMBER, status)
 
     def _rows(self, values: Any) -> Any:
         """Return `float32[batch * channels, look_back]`."""
         if not self._axis:
             return values
         return tf.reshape(tf.transpose(values, [0, 2, 1]), [-1, self.look_back])
-
-    def _by_theta(self, theta: Theta, values: Any, observed: Any) -> dict[str, Any]:
-        count = tf.maximum(tf.reduce_sum(observed, axis=1, keepdims=True), 1.0)
-        # Sizes first: squares of very large and very small numbers are no float32.
-        size = tf.reduce_sum(tf.abs(values) * observed / count, axis=1, keepdims=True)
-        found = theta(tf.math.divide_no_nan(values, size), observed)
-        level = tf.maximum(tf.abs(found.level), 0.1)
-        plain = tf.math.divide_no_nan(values, size)
-        scaled, seasonal = (
-            tf.clip_by_value((each - found.level) / level, -_FAR, _FAR)
-            for each in (found.adjusted, plain)
-        )
-        growth = tf.clip_by_value(found.slope / level * self.period, -1.0, 1.0)
-        static = [found.season - 1, found.rate, growth]
-        season = theta.ahead(found.season)
-        return {
-            "features": tf.stack([scaled * observed, seasonal * observed, observed], axis=-1),
-            "static": tf.concat(static, axis=1),
-            "base": found.forecast * season * size,
-            "scale": level * season * size,
-        }
-
-    def _by_repeating(self, values: Any, observed: Any) -> dict[str, Any]:
-        batch = tf.shape(values)[0] // self.channels
-        usual = tf.tile(tf.constant(self.usual or (1.0,))[:, None], [batch, 1])
-        season = self.period if self.base == "season" else 1
-        again = values[:, self.look_back - season :]
-        level = tf.reduce_mean(again, axis=1, keepdims=True)
-        # Sizes first: squares of very large and very small numbers are no float32.
-        count = tf.maximum(tf.reduce_sum(observed, axis=1, keepdims=True), 1.0)
-        size = tf.reduce_sum(tf.abs(values) * observed / count, axis=1, keepdims=True)
-        size = usual if self.usual else size
-        moved = tf.math.divide_no_nan(values - level, size)
-        mean = tf.reduce_sum(moved * observed, axis=1, keepdims=True) / count
-        square = tf.reduce_sum(tf.square(moved - mean) * observed, axis=1, keepdims=True) / count
-        scale = tf.sqrt(square) + _LEAST_SCALE
-        return {
-            "features": tf.stack([moved / scale * observed, observed], axis=-1),
-            "static": tf.tile(tf.eye(self.channels), [batch, 1]),
-            "base": tf.gather(again, np.arange(self.horizon) % season, axis=1),
-            "scale": tf.repeat(scale * size, self.horizon, axis=1),
-        }
-
-    def _by_counting(self, values: Any, observed: Any) -> dict[str, Any]:
-        batch = tf.shape(values)[0] // self.channels
-        count = tf.maximum(tf.reduce_sum(observed, axis=1, keepdims=True), 1.0)
-        scale = 1 + tf.reduce_sum(values * observed / count, axis=1, keepdims=True)
-        every = tf.repeat(scale, self.horizon, axis=1)
-        channel = tf.tile(tf.eye(self.channels), [batch, 1])
-        return {
-            "features": tf.stack([values / scale * observed, observed], axis=-1),
-            # Small counts are spread otherwise than large ones.
-            "static": tf.concat([channel, tf.math.log(scale)], axis=1),
-            "base": tf.zeros_like(every),
-            "scale": every,
-        }
 
     def entrances(self, model: Any, finish: Any) -> dict[str, Endpoint]:
         """Return `update`: one new value at a time, the window travelling with the calls.
@@ -309,6 +285,12 @@ class SeriesEncoder(tf.Module):
             observed = tf.concat([observed[:, 1:], tf.cast(there, tf.float32)], axis=1)
             features = self.encode(window, observed)
             status = features.pop("status")
+            # A value that is refused is told once, and counts as missing from then on.
+            kept = tf.cast(
+                tf.reshape(status == "", [-1] + [1] * (len(window.shape) - 1)), tf.float32
+            )
+            observed = tf.concat([observed[:, :-1], observed[:, -1:] * kept], axis=1)
+            window = tf.where(observed > 0, window, 0.0)
             after = tf.reshape(tf.stack([window, observed], axis=1), [-1, size])
             return {"state": after, **finish(model(features, training=False), status)}
 
@@ -343,14 +325,12 @@ class SeriesEncoder(tf.Module):
         if self.calendar:
             hours = 1_700_000_000 + 3600 * np.arange(time, dtype=np.int64)
             probes["timestamps"] = np.tile(hours, (len(rows), 1))
-        if self.covariates:
-            wavy = np.sin(np.arange(len(rows) * time * len(self.covariates)))
+        if size := len(self._covariates):
+            wavy = np.sin(np.arange(len(rows) * time * size))
             known = wavy.reshape(len(rows), time, -1).astype(np.float32)
             known[0, 0] = np.nan
             probes["covariates"] = known
-            probes["future_covariates"] = np.resize(
-                known, (len(rows), self.horizon, len(self.covariates))
-            )
+            probes["future_covariates"] = np.resize(known, (len(rows), self.horizon, size))
         return probes | self.statics.probe(len(rows))
 
     def get_config(self) -> dict[str, Any]:
@@ -360,11 +340,12 @@ class SeriesEncoder(tf.Module):
             "look_back": self.look_back,
             "period": self.period,
             "base": self.base,
-            "usual": list(self.usual),
+            "usual": dict(self._usual),
             "calendar": list(self.calendar),
-            "covariates": [list(pair) for pair in self.covariates],
+            "covariates": {name: pair for name, *pair in self._covariates},
             "statics": self.statics.to_json(),
             "recent": self.recent,
+            "log": self.log,
         }
 
     def save_assets(self, folder: Path) -> None:

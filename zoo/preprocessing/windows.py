@@ -31,6 +31,7 @@ class WindowBatches:
         times: Per series `int64[time]`, seconds since 1970, if they are known.
         covariates: Per series `float[time, covariates]`, at least as long as the series.
         statics: By the name of the input what does not change within a series, `[series]`.
+        log: A training compares logarithms.
 
     Raises:
         ConfigError: There is no origin at all.
@@ -51,6 +52,7 @@ class WindowBatches:
         times: Sequence[np.ndarray] | None = None,
         covariates: Sequence[np.ndarray] | None = None,
         statics: Mapping[str, np.ndarray] | None = None,
+        log: bool = False,
     ) -> None:
         counts = np.maximum(np.asarray(last) - np.asarray(first) + 1, 0)
         self._series, self._first, self._ends = series, np.asarray(first), ends
@@ -63,6 +65,7 @@ class WindowBatches:
         self.look_back, self.horizon, self.batch_size = look_back, horizon, batch_size
         self._most, self._seed, self._prepare = most, seed, prepare
         self._times, self._covariates, self._statics = times, covariates, statics or {}
+        self._log = log
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -128,8 +131,12 @@ class WindowBatches:
         return self._ahead(self._series, ends, self._ends)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Return `future`, so that a training takes the windows as their own targets."""
-        return self.future(rows)
+        """Return what a training compares with: the windows are their own targets.
+
+        Of logarithms those of `future`, NaN for what has none.
+        """
+        future = self.future(rows)
+        return np.log(np.where(future > 0, future, np.nan)) if self._log else future
 
     def pad(self, batch: Batch) -> Any:
         """Return what the model takes."""

@@ -49,10 +49,16 @@ def test_offsets_make_quantiles_hold_on_what_comes_next():
 
 
 def test_few_outcomes_give_the_outermost_and_none_give_0():
-    truth = np.array([[1.0, np.nan], [3.0, np.nan]])
+    truth = np.array([[-1.0, np.nan], [3.0, np.nan]])
     offsets = fit_offsets(truth, np.zeros((2, 2, 3)), LEVELS)
-    assert offsets[0, [0, 2]].tolist() == [1, 3]
+    assert offsets[0, [0, 2]].tolist() == [-1, 3]
     assert offsets[1].tolist() == [0, 0, 0]
+
+
+def test_few_outcomes_never_narrow_what_was_learned():
+    quantiles = np.tile([-9.0, 0.0, 9.0], (3, 1, 1))
+    offsets = fit_offsets(np.array([[1.0], [2.0], [3.0]]), quantiles, LEVELS)
+    assert offsets[0].tolist() == [0, 2, 0]
 
 
 def test_what_counts_for_more_decides():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 
@@ -35,9 +37,21 @@ def test_pinball_weighs_misses_by_side():
     truth, quantiles = np.array([[10.0]]), np.array([[[8.0, 13.0]]])
     expected = (0.1 * 2 + 0.1 * 3) / 2
     assert metrics.pinball(truth, quantiles, (0.1, 0.9)) == pytest.approx(expected)
-    assert metrics.crps(truth, quantiles, (0.1, 0.9)) == pytest.approx(2 * expected)
     with pytest.raises(ConfigError, match="2 quantiles need as many levels, not 1"):
         metrics.pinball(truth, quantiles, (0.5,))
+
+
+@pytest.mark.parametrize("levels", [(0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975), (0.25, 0.5, 0.75)])
+def test_crps_of_a_normal_distribution_is_known(levels: tuple[float, ...]):
+    normal = NormalDist()
+    truth = np.array([[normal.inv_cdf((k + 0.5) / 20_000)] for k in range(20_000)])
+    quantiles = np.tile([normal.inv_cdf(level) for level in levels], (20_000, 1, 1))
+    # Of a forecast that is right it is 1 over the root of pi; few quantiles make it less.
+    share = metrics.crps(truth, quantiles, levels) * np.pi**0.5
+    assert 0.8 < share < 1
+    many = tuple(np.linspace(0.005, 0.995, 100))
+    quantiles = np.tile([normal.inv_cdf(level) for level in many], (20_000, 1, 1))
+    assert metrics.crps(truth, quantiles, many) * np.pi**0.5 == pytest.approx(1, abs=0.002)
 
 
 def test_coverage_counts_what_is_known():

@@ -33,6 +33,10 @@ def last(**options: Any) -> SeriesEncoder:
     return SeriesEncoder(horizon=3, look_back=8, base="last", **options)
 
 
+def logs() -> SeriesEncoder:
+    return last(log=True)
+
+
 def zero() -> SeriesEncoder:
     return SeriesEncoder(horizon=3, look_back=8, base="zero")
 
@@ -120,12 +124,50 @@ class TestUnits:
 
     def test_channels_are_rows_of_their_own(self):
         both = np.stack([SEASONAL[:20], -3 * SEASONAL[:20]], axis=1)
-        found = encode(last(usual=(10.0, 30.0)), both, both)
+        found = encode(last(usual={"north": 10.0, "south": 30.0}), both, both)
         assert found["features"].shape == (4, 8, 2)
         assert found["static"].tolist() == [[1, 0], [0, 1]] * 2
         np.testing.assert_allclose(found["features"][1], found["features"][3])
         np.testing.assert_allclose(found["base"][1], -3 * found["base"][0], rtol=1e-6)
         assert found["status"].tolist() == [b"", b""]
+
+    @pytest.mark.parametrize("make", [theta, last, zero])
+    def test_which_channel_a_row_is_of_comes_first_whatever_the_base(self, make: Any):
+        config = {**make().get_config(), "usual": {"north": 10.0, "south": 30.0}}
+        encoder = SeriesEncoder(**config)
+        assert encoder.channel_names == ("north", "south")
+        both = np.floor(np.stack([SEASONAL[:20], 3 * SEASONAL[:20]], axis=1))
+        found = encode(encoder, both, both)
+        assert found["static"].shape == (4, encoder.known)
+        assert found["static"][:, :2].tolist() == [[1, 0], [0, 1]] * 2
+
+    def test_a_row_with_a_silent_channel_is_refused(self):
+        silent = np.stack([SEASONAL[:20], np.full(20, np.nan)], axis=1)
+        encoder = last(usual={"north": 10.0, "south": 30.0})
+        found = encode(encoder, silent, np.full_like(silent, np.nan))
+        assert [reason.decode() for reason in found["status"]] == [
+            "history must hold at least one number of each channel",
+            "history must hold at least one number",
+        ]
+
+
+class TestLogarithms:
+    """Histories that are seen as their logarithms."""
+
+    def test_they_are_encoded_as_the_logarithms_would_be(self):
+        row = np.append(SEASONAL[:20], np.nan)
+        found, expected = encode(logs(), row), encode(last(), np.log(row))
+        for name, values in expected.items():
+            if values.dtype == np.float32:
+                np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5)
+
+    def test_what_has_none_is_refused(self):
+        found = encode(logs(), [1.0, 2, 0], [1.0, -2, 3], [1.0, 2, 3])
+        wrong = b"history must be above 0: the model takes its logarithm"
+        assert found["status"].tolist() == [wrong, wrong, b""]
+        assert all(
+            np.isfinite(found[name]).all() for name in ("features", "static", "base", "scale")
+        )
 
 
 class TestSpread:
@@ -211,7 +253,9 @@ def test_sizes_and_names_are_checked():
         SeriesEncoder(1, 1)
 
 
-@pytest.mark.parametrize("make", [theta, last, lambda: last(usual=(1.0, 2.0)), zero])
+@pytest.mark.parametrize(
+    "make", [theta, last, lambda: last(usual={"a": 1.0, "b": 2.0}), zero, logs]
+)
 def test_it_is_rebuilt_from_its_config(make: Any, tmp_path: Any):
     encoder = make()
     again = SeriesEncoder.load(encoder.get_config(), tmp_path)
@@ -225,7 +269,11 @@ class TestKnownAhead:
 
     def encoder(self) -> SeriesEncoder:
         return SeriesEncoder(
-            2, 4, base="last", calendar=("day", "week"), covariates=[(10.0, 5.0), (1.0, 0.0)]
+            2,
+            4,
+            base="last",
+            calendar=("day", "week"),
+            covariates={"price": (10.0, 5.0), "open": (1.0, 0.0)},
         )
 
     def raw(self) -> dict[str, Any]:
@@ -263,6 +311,8 @@ class TestKnownAhead:
         encoder = self.encoder()
         names = ["history", "length", "timestamps", "covariates", "future_covariates"]
         assert list(encoder.inputs) == names
+        assert encoder.covariate_names == ("price", "open")
+        assert encoder.inputs["covariates"].meaning.endswith(": price, open")
         rows = encoder.inputs.check(encoder.probe_rows())
         again = SeriesEncoder.load(encoder.get_config(), tmp_path)
         for name, values in encoder(rows).items():

@@ -71,7 +71,7 @@ def test_what_cannot_be_learned_from_is_told(columns: Any, reason: str):
 
 def test_the_encoder_tells_them_to_every_channel(tmp_path: Any):
     options: Any = {"base": "last", "calendar": ("day",), "statics": fit_statics(COLUMNS)}
-    encoder = SeriesEncoder(2, 4, usual=(1.0, 2.0), **options)
+    encoder = SeriesEncoder(2, 4, usual={"a": 1.0, "b": 2.0}, **options)
     rows = encoder.inputs.check(encoder.probe_rows())
     found = encoder(rows)
     assert found["static"].shape == (2 * len(rows["length"]), encoder.known)

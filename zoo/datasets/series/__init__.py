@@ -13,8 +13,9 @@ from zoo.datasets.series.examples import (
     SeriesExamples,
     SeriesPart,
     SeriesSplit,
-    check_counts,
+    check_values,
     split_series,
+    together,
 )
 from zoo.datasets.series.own_table import read_series
 from zoo.errors import UnknownNameError
@@ -50,8 +51,9 @@ __all__ = [
     "SeriesExamples",
     "SeriesPart",
     "SeriesSplit",
-    "check_counts",
+    "check_values",
     "load",
     "read_series",
     "split_series",
+    "together",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -36,6 +36,9 @@ HORIZONS = {
     "other": 8,
 }
 """Steps to forecast, where nobody says how many: those of the M competitions."""
+
+OUTCOMES = 40
+"""Validation windows that there should be: fewer hold no quantile of 2.5 or 97.5 %."""
 
 FEWEST = 3
 """Values that a series must have before its first test origin."""
@@ -85,7 +88,8 @@ class SeriesExamples:
 
     def __post_init__(self) -> None:
         if not self.values:
-            raise DataError(f"data set '{self.name}' has no series that can be used")
+            why = f": {self.left_out[0]}" if self.left_out else ""
+            raise DataError(f"data set '{self.name}' has no series that can be used{why}")
         if not self.period:
             object.__setattr__(self, "period", PERIODS[self.frequency])
 
@@ -108,19 +112,56 @@ class SeriesExamples:
         )
 
 
-def check_counts(examples: SeriesExamples) -> None:
-    """Refuse series that are no counts.
+def check_values(examples: SeriesExamples, counts: bool = False, log: bool = False) -> None:
+    """Refuse series that are no counts, or have no logarithm.
 
     Raises:
-        DataError: A value is negative or not whole.
+        DataError: A value is negative or not whole, or not above 0.
     """
     for name, values in zip(examples.ids, examples.values, strict=True):
-        wrong = values[(values < 0) | (values != np.floor(values)) & ~np.isnan(values)]
-        if wrong.size:
+        bad = np.zeros(values.shape, bool)
+        if counts:
+            rule, bad = "counts must be whole numbers from 0 on", values != np.floor(values)
+            bad = (values < 0) | bad & ~np.isnan(values)
+        if log:
+            rule, bad = "a logarithm takes values above 0", values <= 0
+        if bad.any():
             raise DataError(
-                f"data set '{examples.name}': counts must be whole numbers from 0 on, and series "
-                f"'{name}' has {wrong[0]:g}"
+                f"data set '{examples.name}': {rule}, and series '{name}' has {values[bad][0]:g}"
             )
+
+
+def together(examples: SeriesExamples) -> SeriesExamples:
+    """Return one series whose channels are the given ones, NaN where a channel has no value.
+
+    Raises:
+        DataError: The series do not share their times, or have covariates or statics.
+    """
+    if examples.covariates is not None or examples.statics:
+        raise DataError(
+            f"data set '{examples.name}': series that are observed together have no covariates or "
+            "statics of their own"
+        )
+    times = examples.times
+    if times is None:
+        times = tuple(np.arange(len(values)) for values in examples.values)
+    every = np.unique(np.concatenate(times))
+    values = np.full((len(every), len(examples)), np.nan)
+    for channel, (own, steps) in enumerate(zip(times, examples.values, strict=True)):
+        places = np.searchsorted(every, own)
+        if places[-1] - places[0] != len(own) - 1:
+            raise DataError(
+                f"data set '{examples.name}': series '{examples.ids[channel]}' does not fall on "
+                "the times of the others, and cannot be observed together with them"
+            )
+        values[places, channel] = steps
+    return replace(
+        examples,
+        ids=(examples.name,),
+        values=(values,),
+        channels=examples.ids,
+        times=examples.times and (every,),
+    )
 
 
 @dataclass(frozen=True)
@@ -161,18 +202,38 @@ class SeriesSplit(NamedTuple):
     validation: SeriesPart
     test: SeriesPart
 
+    @property
+    def held_out(self) -> SeriesPart:
+        """The part that chooses and calibrates: where validation has no window, the training's."""
+        return self.validation if len(self.validation) else self.train
+
+    def notes(self) -> Iterator[str]:
+        """Yield what the validation part is too small for."""
+        few = len(self.validation)
+        if not few:
+            yield (
+                "no series is long enough for a validation part: training windows choose the "
+                "epoch, and intervals are fitted to them, which makes them too narrow"
+            )
+        elif few < OUTCOMES:
+            yield (
+                f"{few} validation windows are fewer than the {OUTCOMES} that outer quantiles "
+                "take: intervals hold less surely what they say"
+            )
+
 
 def split_series(examples: SeriesExamples, windows: int = 1) -> SeriesSplit:
     """Divide the origins, so that no outcome of a later part is one of an earlier part.
 
     Without borders the last `windows` origins with a whole horizon behind them are the test, and
-    as many before these the validation part. Training origins may have fewer outcomes behind
-    them than the horizon is long.
+    as many before these the validation part; of few series it has more, up to `OUTCOMES` of all,
+    but no more than a quarter of a series' origins. Training origins may have fewer outcomes
+    behind them than the horizon is long.
 
     Args:
         examples: The series; those that are too short, or hold nothing, are left out, and said
             to be.
-        windows: Origins per series and part.
+        windows: Origins per series of the test part.
 
     Raises:
         DataError: No series is long enough.
@@ -185,12 +246,14 @@ def split_series(examples: SeriesExamples, windows: int = 1) -> SeriesSplit:
     test = sizes - horizon
     # A short series has no validation part, and its training ends where its test begins.
     validation = test - windows + 1 - horizon
-    has = validation - windows + 1 >= FEWEST
-    until = np.where(has, validation - windows + 1, test - windows + 1)
+    spread = np.minimum(-(-OUTCOMES // len(sizes)), validation // 4)
+    first = validation - np.maximum(spread, windows) + 1
+    has = first >= FEWEST
+    until = np.where(has, first, test - windows + 1)
     start = np.minimum(max(2 * examples.period, FEWEST), until - 1)
     return SeriesSplit(
         _part(examples, start, until - 1, until),
-        _part(examples, validation - windows + 1, np.where(has, validation, -1), sizes),
+        _part(examples, first, np.where(has, validation, -1), sizes),
         _part(examples, test - windows + 1, test, sizes),
     )
 

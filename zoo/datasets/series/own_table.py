@@ -16,6 +16,7 @@ series, or empty: they may be text.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def read_series(path: Path, horizon: int = 0, statics: Sequence[str] = ()) -> Se
             with file, line and column; or the steps follow no frequency.
     """
     table = _table(path, statics)
-    rhythm = _rhythm(path, table.points, table.dated)
+    rhythm = _rhythm(table.points, table.dated)
     found, notes = _regular(table, rhythm)
     return SeriesExamples(
         str(path),
@@ -274,9 +275,9 @@ def _time(value: object, where: str) -> tuple[int, bool]:
     return round(date.replace(tzinfo=date.tzinfo or UTC).timestamp()), True
 
 
-def _rhythm(path: Path, points: Points, dated: bool) -> _Rhythm:
+def _rhythm(points: Points, dated: bool) -> _Rhythm:
     """Return what most steps are."""
-    step = _usual_step(path, points)
+    step = _usual_step(points)
     if not dated:
         return _Rhythm("other", step)
     if step in _STEPS:
@@ -287,15 +288,29 @@ def _rhythm(path: Path, points: Points, dated: bool) -> _Rhythm:
         return _Rhythm(_MONTHS[usual], step, usual)
     known = ", ".join([*_MONTHS.values(), *_STEPS.values()])
     raise DataError(
-        f"'{path}': column '{TIME}': most steps are {step} seconds, which is no known frequency: "
+        f"{_behind(points, step)}: column '{TIME}': most steps are as long as the one that ends "
+        f"here, {step} seconds, which is no known frequency: "
         f"{known}; or number the steps 1, 2, 3"
     )
 
 
-def _usual_step(path: Path, points: Points) -> int:
+def _behind(points: Points, step: int) -> str:
+    """Return where the first step of a length ends, in file and line."""
+    for series in points.values():
+        for before, time in itertools.pairwise(sorted(series)):
+            if time - before == step:
+                return series[time].where
+    raise AssertionError("most steps have this length")
+
+
+def _usual_step(points: Points) -> int:
     steps = np.concatenate([np.diff(sorted(series)) for series in points.values()])
     if not len(steps):
-        raise DataError(f"'{path}': every series has a single row: a frequency takes two")
+        first = next(iter(next(iter(points.values())).values()))
+        raise DataError(
+            f"{first.where}: column '{TIME}': a frequency takes two rows of a series, and every "
+            "series has a single one"
+        )
     sizes, counts = np.unique(steps, return_counts=True)
     return int(sizes[counts.argmax()])
 

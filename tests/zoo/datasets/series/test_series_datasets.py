@@ -29,11 +29,17 @@ class TestParts:
             assert test.last[place] - test.first[place] + 1 == windows
             assert validation.last[place] + 3 <= test.first[place]
             assert train.last[place] < train.ends[place] <= validation.first[place]
-        assert len(test) == len(validation) == 2 * windows
+        assert len(test) == 2 * windows
+        # Few series are calibrated on more: a quarter of their origins.
+        assert len(validation) == {1: 8 + 4, 4: 7 + 4}[windows]
+
+    def test_many_series_have_as_many_validation_as_test_windows(self):
+        _, validation, test = series.split_series(examples(*range(40, 90)), 2)
+        assert len(test) == len(validation) == 100
 
     def test_a_short_series_is_trained_and_tested_on_alone(self):
         train, validation, test = series.split_series(examples(40, 8))
-        assert len(validation) == 1
+        assert validation.first[1] > validation.last[1] and len(validation) == 8
         assert test.last[1] == 5
         assert train.ends[1] == 5
         assert train.last[1] == 4
@@ -66,6 +72,28 @@ class TestParts:
     def test_borders_closer_than_the_horizon_are_refused(self):
         with pytest.raises(DataError, match="longer than the horizon, which is 12"):
             series.split_series(examples(40, borders=(20, 30), horizon=12))
+
+
+class TestTogether:
+    """Series that become the channels of one."""
+
+    def test_they_meet_at_their_times(self):
+        times = (np.array([0, 10, 20]), np.array([10, 20, 30]))
+        two = replace(examples(3, 3), times=times)
+        one = series.together(replace(two, ids=("a", "b")))
+        assert (one.channels, len(one)) == (("a", "b"), 1)
+        assert one.times is not None and one.times[0].tolist() == [0, 10, 20, 30]
+        expected = [[0, np.nan], [1, 0], [2, 1], [np.nan, 2]]
+        np.testing.assert_array_equal(one.values[0], expected)
+
+    def test_times_that_never_meet_are_refused(self):
+        two = replace(examples(3, 3), times=(np.array([0, 10, 20]), np.array([5, 15, 25])))
+        with pytest.raises(DataError, match="'s3' does not fall on the times of the others"):
+            series.together(two)
+
+    def test_what_is_known_of_one_is_refused(self):
+        with pytest.raises(DataError, match="have no covariates or statics of their own"):
+            series.together(replace(examples(3), statics={"size": ("1",)}))
 
 
 class TestLoaders:
@@ -101,11 +129,11 @@ class TestCounts:
     def test_a_series_that_holds_none_is_named(self, wrong: float):
         values = np.array([1.0, np.nan, 0.0, 7.0])
         counts = replace(examples(5), values=(values,))
-        series.check_counts(counts)
+        series.check_values(counts, counts=True)
         with pytest.raises(
             DataError, match=f"whole numbers from 0 on, and series 's5' has {wrong:g}"
         ):
-            series.check_counts(replace(counts, values=(np.append(values, wrong),)))
+            series.check_values(replace(counts, values=(np.append(values, wrong),)), counts=True)
 
 
 class TestOwnTable:
@@ -212,9 +240,9 @@ class TestOwnTable:
             ("unique_id,ds,y\na,1,1\n,2,1\n", "line 3: column 'unique_id' is empty"),
             ("unique_id,ds,y\na,1,1\na,soon,2\n", "column 'ds' must be a date such as"),
             ("unique_id,ds,y\na,1,1\na,2024-01-01,2\n", "dates and numbers must not be mixed"),
-            ("unique_id,ds,y\na,1,1\n", "a frequency takes two"),
+            ("unique_id,ds,y\na,1,1\n", "line 2: column 'ds': a frequency takes two"),
             ("unique_id,ds,y\n", "no rows"),
-            ("ds,a\n2024-01-01,1\n2024-01-04,2\n2024-01-07,3\n", "which is no known frequency"),
+            ("ds,a\n2024-01-01,1\n2024-01-04,2\n2024-01-07,3\n", "line 3: column 'ds': most steps"),
             (
                 "ds,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n2024-01-04 12:00,4\n",
                 "leaves its frequency here",
