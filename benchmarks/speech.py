@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("not installed: torch; pip install -r requirements-bench.txt")
         return 2
     record = measure(QUICK_ROUNDS if options.quick else ROUNDS)
-    flags = ["--quick"] * options.quick
+    flags = ["--json", str(options.json), *["--quick"] * options.quick]
     record["command"] = " ".join(["python -m benchmarks.speech", *flags])
     options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     _print(record)
@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(rounds: int) -> dict[str, Any]:
     """Return everything that is measured."""
     _use_one_core()
-    from zoo.environment import environment, loaded_sources
+    from recipes.commands import sources
+    from zoo.environment import environment
 
     offline = {preset: _measure_offline(preset, rounds) for preset in PRESETS}
     streaming = _measure_stream(rounds)
@@ -75,7 +76,7 @@ def measure(rounds: int) -> dict[str, Any]:
         "offline": offline,
         "streaming": streaming,
         "environment": where,
-        "files": loaded_sources("zoo"),
+        "files": sources(),
     }
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from recipes.training import scorer
-from zoo import decoding, layers, preprocessing
+from zoo import decoding, layers, metrics, preprocessing
 from zoo.datasets import speech
+from zoo.decoding.ngram import END, START, UNKNOWN
+from zoo.errors import ConfigError, DataError
 from zoo.pipeline import Pipeline, Prepare
 from zoo.sound import encode_wav
 
@@ -20,6 +23,12 @@ AT_ONCE = 32
 
 USUAL = 500
 """Recordings that say what is usual."""
+
+MARKS = (START, END, UNKNOWN)
+"""Words of a language model that nobody says."""
+
+NBEST = 5
+"""Sentences that are listed, if the beam is that wide."""
 
 SILENT = 1e-6
 """Characters per recording where all of a batch are silent, so that a loss can divide by it."""
@@ -64,11 +73,84 @@ class Listener:
         return self.texts([search(logits, *weights) for logits in self.logits()])
 
     def weights(
-        self, finish: decoding.Transcriber, error: Callable[[Sequence[str], Sequence[str]], float]
+        self, finish: decoding.Transcriber, error: Callable[[Sequence[str], Sequence[str]], Any]
     ) -> tuple[float, float]:
         """Return the weight of the language model and the bonus of a word with the least error."""
         return decoding.fit_weights(
             finish, self.logits(), lambda parts: error(self.truth, self.texts(parts))
+        )
+
+
+def language(
+    config: Any, train: speech.SpeechExamples, alphabet: str
+) -> tuple[list[str], decoding.NGram]:
+    """Return the words that a search may find, and their n-gram model.
+
+    Those of the recipe's `arpa` file that the alphabet can spell, or those of the training texts.
+
+    Raises:
+        DataError: There are none, or a text holds what no model can.
+    """
+    if config.arpa is None:
+        sentences = [text.split() for text in train.texts]
+        words = sorted({word for sentence in sentences for word in sentence})
+        return words, decoding.NGram.estimate(sentences, config.order)
+    model = decoding.NGram.read_arpa(config.arpa)
+    known = [word for word in model.words if word not in MARKS]
+    words = [word for word in known if set(word) <= set(alphabet)]
+    if len(words) < len(known):
+        print(
+            f"note: {config.arpa}: {len(known) - len(words)} of {len(known)} words are left out, "
+            "for the training texts do not have all of their characters",
+            file=sys.stderr,
+        )
+    if not words:
+        raise DataError(f"{config.arpa}: the training texts can spell none of its words")
+    return words, model
+
+
+def transcriber(
+    config: Any, data: speech.SpeechSplit, pipeline: Pipeline, search: str
+) -> decoding.Transcriber:
+    """Return a search; that for words has the weights that are best on the validation part."""
+    finish: Any = pipeline.finish
+    options = {**finish.get_config(), "search": search, "beam": config.beam}
+    options["nbest"] = min(NBEST, config.beam)
+    if search != "lexicon":
+        return decoding.Transcriber(**options)
+    options["words"], options["model"] = language(config, data.train, finish.alphabet)
+    listener = Listener(pipeline, data.validation, config.batch_size)
+
+    def errors(truth: Sequence[str], found: Sequence[str]) -> tuple[float, float]:
+        return metrics.word_error_rate(truth, found), metrics.character_error_rate(truth, found)
+
+    weights = listener.weights(decoding.Transcriber(**options), errors)
+    return decoding.Transcriber(**{**options, "lm_weight": weights[0], "word_bonus": weights[1]})
+
+
+def check_steps(targets: Mapping[str, np.ndarray], reduction: int) -> None:
+    """Refuse recordings that are too short for what is said in them: CTC learns nothing from them.
+
+    Args:
+        targets: `labels`, `label_lengths` and `frames`, a row per recording.
+        reduction: Frames per step of the model.
+
+    Raises:
+        ConfigError: More than 5 % are.
+    """
+    labels, lengths = targets["labels"], targets["label_lengths"]
+    # Between two equal tokens stands a blank.
+    twice = ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] > 0)).sum(axis=1)
+    few = int((-(-targets["frames"] // reduction) < lengths + twice).sum())
+    if few > speech.BAD_SHARE * len(lengths):
+        raise ConfigError(
+            f"{few} of {len(lengths)} recordings have fewer steps than their text takes, of "
+            f"reduction {reduction} frames each: lower it, or see whether the texts are right"
+        )
+    if few:
+        print(
+            f"note: {few} of {len(lengths)} recordings are too short for their text",
+            file=sys.stderr,
         )
 
 
@@ -89,12 +171,19 @@ def characters(features: Any, targets: dict[str, Any], weights: Any) -> Any:
 
 
 def features(encoder: Prepare, examples: speech.SpeechExamples) -> list[np.ndarray]:
-    """Return `float32[frames, bins]` of each row, by the very `prepare` that is served."""
+    """Return `float32[frames, bins]` of each row, by the very `prepare` that is served.
+
+    Raises:
+        DataError: It refuses a recording.
+    """
     prepare = tf.function(encoder, input_signature=[encoder.inputs.tensor_specs()])
     rows = []
     for start in range(0, len(examples), AT_ONCE):
         recordings = examples.recordings[start : start + AT_ONCE]
         prepared = prepare({"audio": tf.constant([wav(each) for each in recordings])})
+        for recording, status in zip(recordings, prepared["status"].numpy(), strict=True):
+            if status:
+                raise DataError(f"'{recording.name}' cannot be used: {status.decode()}")
         lengths = prepared["lengths"].numpy()
         rows += [
             frames[:length].copy()

@@ -32,6 +32,7 @@ from zoo import datasets, decoding, layers, metrics, models, preprocessing
 from zoo.datasets import speech
 from zoo.errors import ConfigError
 from zoo.pipeline import Pipeline
+from zoo.sound import RATES
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,12 @@ class Config:
     dropout: float = 0.2
     """Share of features dropped after every recurrent layer."""
 
+    tokens: Literal["characters", "words"] = "characters"
+    """What a step says; "words" knows those of the training part as wholes, if they are few."""
     search: Literal["greedy", "beam", "lexicon"] = "lexicon"
-    """How steps become words; "lexicon" knows the words of the training part alone."""
+    """How steps become words; "lexicon" knows the words of the training part, or of `arpa`."""
+    arpa: Path | None = None
+    """N-gram model of "lexicon" as an ARPA file; without one it is estimated from the texts."""
     beam: int = 16
     """Hypotheses that a search keeps."""
     order: int = 3
@@ -107,14 +112,21 @@ class Config:
         """Check every range, so that a bad value is named before anything is loaded."""
         sizes = ("bins", "units", "layers", "reduction", "beam", "order", "epochs", "batch_size")
         require(self, "at least 1", lambda n: n >= 1, *sizes)
-        require(self, "at least 4000", lambda n: n >= 4000, "rate")
+        require(self, f"one of {RATES}", lambda n: n in RATES, "rate")
         require(self, "at least 0", lambda n: n >= 0, "hidden", "weight_decay")
         require(self, "at least 0 and below 1", lambda share: 0 <= share < 1, "dropout", "warp")
         require(self, "from 0 to 1", lambda share: 0 <= share <= 1, "noise")
-        positive = ("max_seconds", "learning_rate", "clip_norm")
-        require(self, "above 0", lambda value: value > 0, *positive)
-        if not self.speeds or not all(0.5 <= speed <= 2 for speed in self.speeds):
-            raise ConfigError(f"speeds must be one or more from 0.5 to 2, not {self.speeds}")
+        require(self, "above 0 and at most 3600", lambda n: 0 < n <= 3600, "max_seconds")
+        require(self, "above 0", lambda value: value > 0, "learning_rate", "clip_norm")
+        datasets.Fractions(self.validation_fraction, self.test_fraction)  # raises
+        if not self.speeds or not all(map(speech.is_speed, self.speeds)):
+            raise ConfigError(
+                f"speeds must be one or more from 0.5 to 2, in steps of 0.05, not {self.speeds}"
+            )
+        if self.noise and self.dataset == "spoken-digits" and self.data is None:
+            raise ConfigError("spoken-digits has its noise, and keeps kinds of it for the test")
+        if self.tokens == "words" and self.search == "lexicon":
+            raise ConfigError("tokens 'words' takes search 'greedy' or 'beam', not 'lexicon'")
         if self.warp and self.features == "mfcc":
             raise ConfigError(
                 f"warp takes features 'log_mel', whose bins are frequencies, not '{self.features}'"
@@ -189,7 +201,7 @@ def load(config: Config) -> speech.SpeechSplit:
         examples = speech.read_manifest(config.data)
     else:
         examples = speech.load(config.dataset)
-    examples = speech.readable(examples, config.max_seconds)
+    examples = speech.readable(examples, config.max_seconds, min(config.speeds))
     for reason in examples.left_out:
         print(f"left out: {reason}", file=sys.stderr)
     if config.held_out_speaker:
@@ -202,11 +214,14 @@ def build(config: Config, data: speech.SpeechSplit) -> Pipeline:
     """Return the untrained pipeline; only the training part is looked at."""
     import keras
 
-    from recipes.listening import wav, with_usual_scale
+    from recipes.listening import language, wav, with_usual_scale
 
     keras.utils.set_random_seed(config.seed)  # initial weights and every dropout
     # A space is spelled too where every recording has a single word: words are searched for.
-    alphabet = "".join(sorted(set(" ".join(["", *data.train.texts]))))
+    alphabet: Any = "".join(sorted(set(" ".join(["", *data.train.texts]))))
+    language(config, data.train, alphabet)  # raises now what would be an error after training
+    if config.tokens == "words":
+        alphabet = sorted({word for text in data.train.texts for word in text.split()})
     encoder = preprocessing.SpeechEncoder(
         config.rate,
         config.features,
@@ -239,15 +254,18 @@ def build(config: Config, data: speech.SpeechSplit) -> Pipeline:
 def train(config: Config, data: speech.SpeechSplit, pipeline: Pipeline, run: Run) -> dict[str, Any]:
     """Train `pipeline` in place, then choose how its answers are searched for."""
     # Here, not above: they load TensorFlow.
-    from recipes.listening import Listener, characters, features
+    from recipes.listening import Listener, characters, check_steps, features, transcriber
     from recipes.training import Trainer
 
     greedy: Any = pipeline.finish
     heard = speech.augment(data.train, config.speeds, config.noise, config.seed)
     rows = features(pipeline.prepare, heard)
     batches = preprocessing.BucketedBatches(rows, config.batch_size, seed=config.seed)
-    targets = preprocessing.character_targets(heard.texts, greedy.alphabet)
+    spelled = config.tokens == "characters"
+    said = heard.texts if spelled else [text.split() for text in heard.texts]
+    targets = preprocessing.token_targets(said, greedy.alphabet)
     targets["frames"] = np.array([len(frames) for frames in rows], np.int32)
+    check_steps(targets, config.reduction)
     held_out = Listener(pipeline, data.validation, config.batch_size)
     state = Trainer(
         pipeline.model,
@@ -261,7 +279,7 @@ def train(config: Config, data: speech.SpeechSplit, pipeline: Pipeline, run: Run
         run,
         counts=characters,
     ).fit()
-    finish = pipeline.finish = _transcriber(config, data, pipeline, config.search)
+    finish = pipeline.finish = transcriber(config, data, pipeline, config.search)
     return {
         "best_epoch": state.best_epoch + 1,
         "train_seconds": state.seconds,
@@ -291,8 +309,10 @@ def evaluate(
     listener = listening.Listener(pipeline, data.test, config.batch_size)
     for search in decoding.SEARCHES:
         finish: Any = pipeline.finish
+        if search == "lexicon" and config.tokens == "words":
+            continue
         if search != config.search:
-            finish = _transcriber(config, data, pipeline, search)
+            finish = listening.transcriber(config, data, pipeline, search)
         scores[search] = _rates(data.test.texts, listener.transcripts(finish))
     if quiet := speech.without_noise(data.test):
         easier, _ = listening.answers(pipeline, quiet)
@@ -336,23 +356,6 @@ def main() -> None:
     from recipes.__main__ import main as recipes
 
     sys.exit(recipes(["speech", *sys.argv[1:]]))
-
-
-def _transcriber(
-    config: Config, data: speech.SpeechSplit, pipeline: Pipeline, search: str
-) -> decoding.Transcriber:
-    """Return a search; that for words has the weights that are best on the validation part."""
-    from recipes.listening import Listener
-
-    options = {**pipeline.finish.get_config(), "search": search, "beam": config.beam, "nbest": 5}
-    if search != "lexicon":
-        return decoding.Transcriber(**options)
-    sentences = [text.split() for text in data.train.texts]
-    options["words"] = sorted({word for words in sentences for word in words})
-    options["model"] = decoding.NGram.estimate(sentences, config.order)
-    listener = Listener(pipeline, data.validation, config.batch_size)
-    weights = listener.weights(decoding.Transcriber(**options), metrics.word_error_rate)
-    return decoding.Transcriber(**{**options, "lm_weight": weights[0], "word_bonus": weights[1]})
 
 
 def _texts(answers: dict[str, np.ndarray]) -> list[str]:

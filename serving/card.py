@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from zoo.pipeline import Pipeline
     from zoo.ports import Ports
 
+_FILE = "<bytes of a file>"
+
 
 def model_card(run: Path, name: str, pipeline: Pipeline, finding: Finding) -> str:
     """Return the card as Markdown, made from the files of the run folder.
@@ -78,7 +80,8 @@ def _quality(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield f"| | {' | '.join(names)} |"
     yield f"|---|{'---|' * len(names)}"
     for row, scores in tables.items():
-        cells = (f"{scores[n]:.4f}" if n in scores else "" for n in names)
+        known = {name: score for name, score in scores.items() if score is not None}
+        cells = (f"{known[name]:.4f}" if name in known else "" for name in names)
         yield f"| {row} | {' | '.join(cells)} |"
 
 
@@ -89,11 +92,24 @@ def _ports(ports: Ports) -> Iterator[str]:
 def _request(name: str, pipeline: Pipeline) -> Iterator[str]:
     if any(port.dtype != "string" for port in pipeline.inputs.values()):
         return
-    row = {port: rows[0].decode("utf-8", "replace") for port, rows in pipeline.samples.items()}
+    row = {port: _text(rows[0]) for port, rows in pipeline.samples.items()}
     body = json.dumps({"instances": [row]}, ensure_ascii=False).replace("'", "'\\''")
+    url = f"http://localhost:8501/v1/models/{name}:predict"
     yield "```sh"
-    yield f"curl http://localhost:8501/v1/models/{name}:predict -d '{body}'"
+    if json.dumps(_FILE) not in body:
+        yield f"curl {url} -d '{body}'"
+    else:
+        # What is no text comes from a file; as an argument it could be too long.
+        words = body.replace(json.dumps(_FILE), """{"b64": "'; base64 < FILE; printf '"}""")
+        yield f"(printf '{words}') | tr -d '\\n' | curl {url} -d @-"
     yield "```"
+
+
+def _text(sample: bytes) -> str:
+    try:
+        return sample.decode()
+    except UnicodeDecodeError:
+        return _FILE
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -58,9 +58,18 @@ def read_rows(words: Sequence[str], inputs: Mapping[str, TensorSpec], every: int
     Raises:
         DataError: A word or a file does not fit the inputs.
     """
+    return read_named_rows(words, inputs, every)[1]
+
+
+def read_named_rows(
+    words: Sequence[str], inputs: Mapping[str, TensorSpec], every: int = 1
+) -> tuple[list[str], Rows]:
+    """Return the rows as `read_rows` does, and for each the word that it came from."""
     parts = [_rows(word, inputs, every) for word in words]
     joined = {name: [row for part in parts for row in part[name]] for name in inputs}
-    return {name: filled(rows) for name, rows in joined.items()}
+    sizes = [max(map(len, part.values())) for part in parts]
+    names = [word for word, size in zip(words, sizes, strict=True) for _ in range(size)]
+    return names, {name: filled(rows) for name, rows in joined.items()}
 
 
 def filled(rows: Sequence[Any]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import wave
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,12 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import ConfigError, DataError, MisuseError
+
+RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
+"""Samples per second that an exported model knows how to resample."""
+
+UNKNOWN_LENGTHS = (0, 2**31 - 4096, 2**32 - 1)
+"""Lengths of the sound of a WAV file that programs write which do not know it yet."""
 
 
 def read_sound(path: Path, **options: Any) -> tuple[np.ndarray, int]:
@@ -29,16 +36,41 @@ def read_sound(path: Path, **options: Any) -> tuple[np.ndarray, int]:
         raise MisuseError(
             "reading a recording takes soundfile: pip install -r requirements-speech.txt"
         ) from error
-    if not path.is_file():
-        raise DataError(f"there is no file '{path}'")
     try:
+        if not path.is_file():
+            raise DataError(f"there is no file '{path}'")
+        _check_whole(path)
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True, **options)
+    except TypeError as error:
+        # soundfile takes a file of that name for one without a header.
+        raise DataError(f"cannot read '{path}': it does not say what it holds") from error
     except (OSError, RuntimeError) as error:
         reason = str(error).rpartition(": ")[2]
         raise DataError(f"cannot read '{path}': {reason}") from error
     if not len(samples):
         raise DataError(f"'{path}' holds no samples")
+    if not np.isfinite(samples).all():
+        raise DataError(f"'{path}' holds samples that are not finite numbers")
     return samples.mean(axis=1), rate
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a WAV file that ends before its sound does, of which libsndfile reads the rest.
+
+    Raises:
+        DataError: It does.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"RIFF" or not (file.seek(8) and file.read(4) == b"WAVE"):
+            return
+        while len(chunk := file.read(8)) == 8:
+            name, size = struct.unpack("<4sI", chunk)
+            if name != b"data":
+                file.seek(size + size % 2, io.SEEK_CUR)
+                continue
+            if size not in UNKNOWN_LENGTHS and path.stat().st_size - file.tell() < size:
+                raise DataError(f"'{path}' is cut off")
+            return
 
 
 def encode_wav(samples: np.ndarray, rate: int) -> bytes:

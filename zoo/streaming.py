@@ -21,6 +21,7 @@ from zoo.ports import Endpoint, Port, Ports
 Tensors = dict[str, Any]
 
 NOT_FINITE = "samples must be finite numbers"
+NO_STATE = "state must be what stream_start or stream_step gave"
 
 
 class Encoder(Protocol):
@@ -131,22 +132,28 @@ class Stream:
         """Listen to a chunk."""
         import tensorflow as tf
 
-        encoder, model, finish = self._parted(raw["state"])
-        finite = tf.reduce_all(tf.math.is_finite(raw["samples"]), axis=1)
-        samples = tf.where(finite[:, None], raw["samples"], 0.0)
-        length = tf.clip_by_value(raw["length"], 0, tf.shape(samples)[1])
-        length = tf.where(finite, length, 0)
+        known = tf.reduce_all(tf.math.is_finite(raw["state"]), axis=1)
+        encoder, model, finish = self._parted(tf.where(known[:, None], raw["state"], 0.0))
+        length = tf.clip_by_value(raw["length"], 0, tf.shape(raw["samples"])[1])
+        real = tf.sequence_mask(length, tf.shape(raw["samples"])[1])
+        finite = tf.reduce_all(tf.math.is_finite(raw["samples"]) | ~real, axis=1)
+        good = finite & known
+        samples = tf.where(real & good[:, None], raw["samples"], 0.0)
+        length = tf.where(good, length, 0)
         features, lengths, encoder = self._encoder.step(samples, length, encoder)
         text, model, finish = self._listen(features, lengths, raw["text"], model, finish)
         return {
             "state": self._packing.pack(self._flat(encoder, model, finish)),
             "text": text,
-            "status": tf.where(finite, "", NOT_FINITE),
+            "status": tf.where(known, tf.where(finite, "", NOT_FINITE), NO_STATE),
         }
 
     def end(self, raw: Mapping[str, Any]) -> Tensors:
         """Listen to what is left over."""
-        encoder, model, finish = self._parted(raw["state"])
+        import tensorflow as tf
+
+        state = raw["state"]
+        encoder, model, finish = self._parted(tf.where(tf.math.is_finite(state), state, 0.0))
         features, lengths = self._encoder.end(encoder)
         return {"text": self._listen(features, lengths, raw["text"], model, finish)[0]}
 

@@ -10,7 +10,7 @@
 A word that names a file is read, any other is the text of a row. A .txt file is a row per line;
 a .csv file is a row per line if its header names the inputs, and else a table of numbers; any
 other file, such as a WAV or an image, is one row of bytes. The exit code is 1 if the model could
-not use a row; its status says why.
+not use a row; its status says why, and a line on standard error which text or file it came from.
 
 With --stream every recording is sent chunk by chunk to a model that can listen so, and what it
 has understood is shown whenever that changes.
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,15 +102,15 @@ def _client(options: argparse.Namespace) -> Client:
 def _ask(client: Client, options: argparse.Namespace) -> int:
     """Send all rows, many at a time."""
     from serving.errors import RowError
-    from serving.rows import json_lines, read_rows, takes_frames
+    from serving.rows import json_lines, read_named_rows, takes_frames
     from serving.values import DEFAULT_SIGNATURE
 
     code, signature = 0, options.signature or DEFAULT_SIGNATURE
     inputs = client.signature(signature).inputs
     if options.every != 1 and not any(map(takes_frames, inputs.values())):
         raise MisuseError(f"--every is for videos, and the signature takes {', '.join(inputs)}")
-    rows = read_rows(options.rows, inputs, options.every)
-    count = len(next(iter(rows.values())))
+    names, rows = read_named_rows(options.rows, inputs, options.every)
+    count = len(names)
     if options.out and count != 1:
         raise MisuseError(f"--out takes the answer to one video, and there are {count} rows")
     for start in range(0, count, BATCH):
@@ -118,6 +119,8 @@ def _ask(client: Client, options: argparse.Namespace) -> int:
             answer = client.predict(batch, signature=signature)
         except RowError as error:
             answer, code = dict(error.answer), 1
+            for row, reason in sorted(error.rows.items()):
+                print(f"error: {names[start + row]}: {reason}", file=sys.stderr)
         if options.out and not code:
             answer = _written(answer, options.out)
         for line in json_lines(answer, min(BATCH, count - start)):

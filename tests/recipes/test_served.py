@@ -21,6 +21,7 @@ from serving.__main__ import main as serving
 from serving.client import Client
 from serving.export import export
 from serving.parity import serve_alone
+from serving.streams import Stream, chunks
 from zoo.errors import DataUnavailableError
 from zoo.pipeline import Pipeline
 from zoo.video import encode_mp4, encode_png, read_frames
@@ -89,6 +90,20 @@ def test_500_series_of_different_lengths_have_one_forecast(tmp_path: Path) -> No
             answer = client.predict(raw)
             for name in ("mean", "quantiles"):
                 np.testing.assert_allclose(answer[name], expected[name], rtol=1e-4)
+
+
+def test_a_stream_is_understood_over_the_wire_as_a_whole(tmp_path: Path) -> None:
+    config = dataclasses.replace(speech.PRESETS["tiny"], streaming=True, search="greedy", epochs=6)
+    pipeline, data = trained(speech, config, tmp_path / "run")
+    whole = pipeline.predict({"audio": np.array([wav(each) for each in data.test.recordings[:5]])})
+    with clients(tmp_path / "run", tmp_path / "models") as asked:
+        for client in asked.values():
+            for recording, text in zip(data.test.recordings[:5], whole["text"], strict=True):
+                stream = Stream(client)
+                assert stream.rate == config.rate
+                for chunk in chunks(recording.read()[0], config.rate // 10):
+                    stream.feed(chunk)
+                assert stream.end() == text.decode() != ""
 
 
 @dataclasses.dataclass

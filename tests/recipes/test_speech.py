@@ -20,7 +20,7 @@ from zoo.pipeline import Pipeline
 from zoo.sound import encode_wav
 
 TINY = recipe.PRESETS["tiny"]
-STREAMING = dataclasses.replace(TINY, streaming=True, search="greedy", epochs=1)
+STREAMING = dataclasses.replace(TINY, streaming=True, search="greedy", epochs=14)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,15 @@ class TestConfig:
             ({"streaming": True}, "streaming takes front 'stack' and search 'greedy'"),
             ({"noise": 1.5}, "noise must be from 0 to 1"),
             ({"warp": 1.0}, "warp must be at least 0 and below 1, not 1.0"),
+            ({"speeds": (0.98, 1.0)}, "speeds must be one or more from 0.5 to 2, in steps of 0.05"),
+            ({"rate": 16_001}, "rate must be one of"),
+            (
+                {"max_seconds": float("inf")},
+                "max_seconds must be above 0 and at most 3600, not inf",
+            ),
+            ({"test_fraction": 1.0}, "fraction"),
+            ({"noise": 0.3}, "spoken-digits has its noise, and keeps kinds of it for the test"),
+            ({"tokens": "words"}, "tokens 'words' takes search 'greedy' or 'beam', not 'lexicon'"),
             ({"warp": 0.1, "features": "mfcc"}, "warp takes features 'log_mel'.*not 'mfcc'"),
         ],
     )
@@ -135,7 +144,9 @@ class TestEndpoints:
         assert set(endpoints) == set(recipe.SIGNATURES)
         test = recipe.load(STREAMING).test
         size = milliseconds * STREAMING.rate // 1000
-        for recording in test.recordings[:3]:
+        texts: list[bytes] = []
+        several = [row for row, text in enumerate(test.texts) if " " in text]
+        for recording in test.select(several[:3]).recordings:
             samples = recording.read()[0][None]
             length = np.array([samples.shape[1]], np.int32)
             whole = endpoints["waveform"].call({"samples": samples, "length": length})
@@ -150,6 +161,26 @@ class TestEndpoints:
                 after = {name: answer[name] for name in after}
             text = endpoints["stream_end"].call(after)["text"]
             assert text.numpy().tolist() == whole["text"].numpy().tolist()
+            texts.append(text.numpy()[0])
+        # There are words, and what parts them.
+        assert b" " in b"".join(texts) and all(texts)
+
+    def test_a_state_that_is_none_is_refused(self, streaming: Pipeline):
+        endpoints = streaming.endpoints()
+        state = endpoints["stream_start"].call({"stream": np.array([""] * 3)})["state"].numpy()
+        state[0] = np.nan
+        state[1] = 1e9
+        chunk = {"samples": np.zeros((3, 160), np.float32), "length": np.full(3, 160, np.int32)}
+        chunk["samples"][2, 100:] = np.nan
+        chunk["length"][2] = 100
+        after = {"state": state, "text": np.array([""] * 3)}
+        answer = endpoints["stream_step"].call({**chunk, **after})
+        assert answer["status"].numpy().tolist() == [
+            b"state must be what stream_start or stream_step gave",
+            b"",
+            b"",
+        ]
+        assert len(endpoints["stream_end"].call(after)["text"]) == 3
 
 
 class TestAlignment:

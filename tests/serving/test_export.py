@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from serving import export as exporting
+from serving.card import _request
 from serving.export import export
 from serving.parity import Probes
 from zoo import datasets
@@ -114,6 +116,18 @@ def test_the_model_card_states_data_scores_ports_and_a_request(tiny_export: Path
     card = (tiny_export / "assets.extra" / "MODEL_CARD.md").read_text()
     for word in ("# tiny", "synthetic", "nb_svm", "text: string[batch]", "curl http://", "seed: 0"):
         assert word in card
+
+
+def test_a_request_of_bytes_comes_from_a_file(tmp_path: Path, tiny_run: Path) -> None:
+    pipeline = Pipeline.load(tiny_run)
+    pipeline.samples = {"audio": np.array([b"RIFF\xff\x00"], object)}
+    (request,) = [line for line in _request("tiny", pipeline) if "curl" in line]
+    file, body = tmp_path / "FILE", tmp_path / "body"
+    file.write_bytes(b"RIFF\xff\x00" * 40_000)
+    command = request.replace("curl http://localhost:8501/v1/models/tiny:predict -d @-", "cat")
+    subprocess.run(["bash", "-c", f"{command} > {body}"], check=True, cwd=tmp_path)
+    (row,) = json.loads(body.read_text())["instances"]
+    assert base64.b64decode(row["audio"]["b64"]) == file.read_bytes()
 
 
 def test_a_second_export_is_the_next_version(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from zoo.errors import ConfigError, DataError
 SEPARATOR = " "
 
 
-def check_alphabet(alphabet: str) -> None:
-    """Refuse an alphabet that is empty or lists a character twice.
+def check_alphabet(alphabet: Sequence[str]) -> None:
+    """Refuse an alphabet that is empty or lists a character, or a word, twice.
 
     Raises:
         ConfigError: It is.

@@ -38,7 +38,7 @@ class Transcriber(tf.Module):
     A row whose status is not '' has no text, the confidence 0 and the list "[]".
 
     Args:
-        alphabet: The character of class k is `alphabet[k - 1]`.
+        alphabet: The character of class k is `alphabet[k - 1]`; of a list, the word.
         search: "greedy": the best path; "beam": the most probable characters; "lexicon": the
             most probable sentence of known words.
         beam: Hypotheses that a search keeps.
@@ -50,13 +50,13 @@ class Transcriber(tf.Module):
 
     Raises:
         ConfigError: The alphabet is empty or repeats a character, or words and model are
-            missing, or given to another search.
+            missing, or given to another search; or a list is to be searched for spelled words.
         UnknownNameError: There is no such search.
     """
 
     def __init__(
         self,
-        alphabet: str,
+        alphabet: str | Sequence[str],
         search: str = "greedy",
         beam: int = 32,
         nbest: int = 5,
@@ -75,15 +75,22 @@ class Transcriber(tf.Module):
                 "words and an n-gram model belong to search='lexicon' and to no other; received "
                 f"{len(words)} words, {'a' if model else 'no'} model and search='{search}'"
             )
-        self.alphabet, self.search = alphabet, search
+        spelled = isinstance(alphabet, str)
+        if search == "lexicon" and not spelled:
+            raise ConfigError("search='lexicon' takes characters that spell words, not words")
+        # A tuple, since tf.Module wraps lists for tracking.
+        self.alphabet, self.search = alphabet if isinstance(alphabet, str) else (*alphabet,), search
         self.beam, self.nbest = beam, 1 if search == "greedy" else nbest
         self.step_seconds = step_seconds
         self.lm_weight, self.word_bonus = float(lm_weight), float(word_bonus)
-        # A tuple, since tf.Module wraps lists for tracking.
         self.words, self.model = tuple(words), model
-        self._constraint = Constraint(Lexicon(words, alphabet), model) if model else None
-        self._characters = ("", *alphabet)
-        self._escaped = ("", *(json.dumps(each, ensure_ascii=False)[1:-1] for each in alphabet))
+        self._constraint = Constraint(Lexicon(words, "".join(alphabet)), model) if model else None
+        # A class that is a word is a word's first and last character, and parts itself from others.
+        self._separator = alphabet.index(SEPARATOR) + 1 if SEPARATOR in alphabet else 0
+        behind = "" if spelled else SEPARATOR
+        self._parts = ("", *(json.dumps(each, ensure_ascii=False)[1:-1] for each in alphabet))
+        self._characters = ("", *(each + behind for each in alphabet))
+        self._escaped = ("", *(each + behind for each in self._parts[1:]))
 
     @property
     def outputs(self) -> Ports:
@@ -172,9 +179,11 @@ class Transcriber(tf.Module):
     def _word_list(self, logits: Any, found: Hypotheses) -> Any:
         """Return the words of each hypothesis, `string[batch, n]`, JSON without its brackets."""
         labels, steps = found.labels, tf.cast(found.steps, tf.float32) * self.step_seconds
-        inside = (labels != 0) & (labels != self.alphabet.find(SEPARATOR) + 1)
-        first = inside & ~tf.pad(inside[..., :-1], [[0, 0], [0, 0], [1, 0]])
-        last = inside & ~tf.pad(inside[..., 1:], [[0, 0], [0, 0], [0, 1]])
+        inside = (labels != 0) & (labels != self._separator)
+        first = last = inside
+        if isinstance(self.alphabet, str):
+            first = inside & ~tf.pad(inside[..., :-1], [[0, 0], [0, 0], [1, 0]])
+            last = inside & ~tf.pad(inside[..., 1:], [[0, 0], [0, 0], [0, 1]])
         number = tf.cumsum(tf.cast(first, tf.int32), axis=-1)
 
         def at_first(values: Any) -> Any:
@@ -203,7 +212,7 @@ class Transcriber(tf.Module):
         )
         parts = [
             tf.where(first, opening, ""),
-            tf.where(inside, tf.gather(self._escaped, labels), ""),
+            tf.where(inside, tf.gather(self._parts, labels), ""),
             tf.where(last, closing, ""),
         ]
         return tf.strings.reduce_join(tf.strings.join(parts), axis=-1)

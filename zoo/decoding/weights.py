@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,10 @@ from zoo.decoding.transcripts import Transcriber
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 WORD_BONUSES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
-"""What is tried, in this order."""
+"""What is tried."""
+
+PLAIN = (1.0, 0.0)
+"""The pair that probabilities alone would take: of equals the one nearest to it is chosen."""
 
 
 def compiled_search(finish: Transcriber) -> Callable[[Any, Any, Any], Any]:
@@ -32,21 +36,20 @@ def compiled_search(finish: Transcriber) -> Callable[[Any, Any, Any], Any]:
 
 
 def fit_weights(
-    finish: Transcriber, parts: Sequence[Any], error: Callable[[Sequence[Any]], float]
+    finish: Transcriber, parts: Sequence[Any], error: Callable[[Sequence[Any]], Any]
 ) -> tuple[float, float]:
     """Return the weight of the language model and the bonus of a word with the least error.
 
     Args:
         finish: A search for words.
         parts: Batches of logits, `float32[batch, steps, classes]`.
-        error: Takes the texts of each batch, `string[batch]`.
-
-    Returns:
-        The first of equally good pairs.
+        error: Takes the texts of each batch, `string[batch]`, and gives a number, or several of
+            which the first one that differs decides.
     """
     search = compiled_search(finish)
 
-    def cost(pair: tuple[float, float]) -> float:
-        return error([search(logits, *pair) for logits in parts])
+    def cost(pair: tuple[float, float]) -> tuple[Any, float]:
+        errors = error([search(logits, *pair) for logits in parts])
+        return errors, math.dist(pair, PLAIN)
 
     return min(itertools.product(LM_WEIGHTS, WORD_BONUSES), key=cost)

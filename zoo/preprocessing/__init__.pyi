@@ -13,12 +13,11 @@ from .statics import Statics as Statics
 from .statics import fit_statics as fit_statics
 from .statics import static_columns as static_columns
 from .statics import static_rows as static_rows
-from .targets import character_targets as character_targets
 from .targets import class_targets as class_targets
+from .targets import token_targets as token_targets
 from .text import TextEncoder as TextEncoder
 from .text import learn_vocabulary as learn_vocabulary
 from .video import FrameEncoder as FrameEncoder
-from .waveform import RATES as RATES
 from .waveform import Waveforms as Waveforms
 from .waveform import decode_wav as decode_wav
 from .waveform import resample as resample

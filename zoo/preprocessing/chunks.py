@@ -69,7 +69,8 @@ class ChunkEncoder:
             real, and the state.
         """
         clean = emphasise(samples, length, state["last"])
-        joined, total = _join(state["waiting"], state["count"], clean, length)
+        waiting = tf.clip_by_value(state["count"], 0, self._capacity)  # whatever a client says
+        joined, total = _join(state["waiting"], waiting, clean, length)
         hop, window = self._encoder.hop, self._encoder.window
         frames = tf.maximum(total - window + hop, 0) // hop
         frames -= frames % self._multiple
@@ -93,7 +94,7 @@ class ChunkEncoder:
         shorter than a window is a single frame.
         """
         hop, window = self._encoder.hop, self._encoder.window
-        count = state["count"]
+        count = tf.clip_by_value(state["count"], 0, self._capacity)
         real = tf.sequence_mask(count, self._capacity)
         frames = tf.maximum(count - window + hop, 0) // hop
         frames = tf.where((state["frames"] == 0) & (frames == 0) & (count > 0), 1, frames)

@@ -43,18 +43,19 @@ def class_targets(
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def character_targets(texts: Sequence[str], alphabet: str) -> dict[str, np.ndarray]:
+def token_targets(texts: Sequence[Sequence[str]], alphabet: Sequence[str]) -> dict[str, np.ndarray]:
     """Return texts as classes for CTC.
 
     Args:
-        texts: One per row; characters outside the alphabet are left out.
-        alphabet: The characters; the class of `alphabet[k - 1]` is k, and 0 is the blank.
+        texts: One per row, its characters or a list of its words; what is not in the alphabet is
+            left out.
+        alphabet: The class of `alphabet[k - 1]` is k, and 0 is the blank.
 
     Returns:
-        labels: `int32[rows, characters]`, right-padded with 0, at least one character wide.
+        labels: `int32[rows, tokens]`, right-padded with 0, at least one token wide.
         label_lengths: `int32[rows]`.
     """
-    classes = {character: number for number, character in enumerate(alphabet, 1)}
+    classes = {token: number for number, token in enumerate(alphabet, 1)}
     rows = [[classes[each] for each in text if each in classes] for text in texts]
     labels = np.zeros((len(rows), max([1, *map(len, rows)])), np.int32)
     for target, row in zip(labels, rows, strict=True):

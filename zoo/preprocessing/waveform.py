@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
+from zoo.sound import RATES, UNKNOWN_LENGTHS
+
 """Samples per second that a file may have."""
 
 EMPTY = "audio is empty"
@@ -22,7 +23,8 @@ NO_ENCODING = "the WAV file is encoded otherwise than as PCM or float"
 NO_RATE = "the WAV file's samples per second are none of " + ", ".join(map(str, RATES))
 CUT_OFF = "the WAV file is cut off"
 NO_SAMPLES = "audio holds no samples"
-NOT_FINITE = "audio holds samples that are not finite numbers"
+_LOUDEST = 1e6
+NOT_FINITE = f"audio holds samples that are no numbers up to {_LOUDEST:g} times full scale"
 
 
 def too_long(seconds: float) -> str:
@@ -36,9 +38,6 @@ _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 65534
 _MOST_CHUNKS = 64
 _HEADER = 64
 """Zeros behind the file, so that a field that is not there can be read."""
-
-_UNTIL_THE_END = (0, 2**32 - 1)
-"""Lengths that programs write which do not know the length yet."""
 
 _ZEROS, _BETA, _EDGE = 32, 9.0, 0.94
 """The resampling filter: zero crossings on a side, Kaiser's beta, where half is left."""
@@ -95,7 +94,7 @@ def check_samples(samples: Any, length: Any, rate: int, max_seconds: float) -> W
     """
     length = tf.clip_by_value(length, 0, tf.shape(samples)[1])
     real = tf.sequence_mask(length, tf.shape(samples)[1])
-    finite = tf.reduce_all(tf.math.is_finite(samples) | ~real, axis=1)
+    finite = tf.reduce_all((tf.abs(samples) <= _LOUDEST) | ~real, axis=1)
     status = _first(
         (length < 1, NO_SAMPLES),
         (~finite, NOT_FINITE),
@@ -134,7 +133,7 @@ def _decode(contents: Any, rate: int, max_seconds: float) -> tuple[Any, Any]:
     encoding = _place([(header.tag == tag) & (header.bits == bits) for tag, bits in encodings])
     known = _place([header.rate == each for each in RATES])
     there = size - header.start
-    announced = tf.where(_is_any(header.length, _UNTIL_THE_END), there, header.length)
+    announced = tf.where(_is_any(header.length, UNKNOWN_LENGTHS), there, header.length)
     width = header.channels * header.bits // 8
     frames = announced // tf.maximum(width, 1)
     status = _first(
@@ -154,7 +153,7 @@ def _decode(contents: Any, rate: int, max_seconds: float) -> tuple[Any, Any]:
         mono = tf.reduce_mean(
             tf.reshape(_numbers(sound, encoding), [frames, header.channels]), axis=1
         )
-        mono = mono[: tf.where(tf.reduce_all(tf.math.is_finite(mono)), frames, 0)]
+        mono = mono[: tf.where(tf.reduce_all(tf.abs(mono) <= _LOUDEST), frames, 0)]
         return tf.switch_case(known, [lambda r=r: resample(mono, r, rate) for r in RATES])
 
     found = tf.cond(status == "", samples, lambda: tf.zeros([0]))

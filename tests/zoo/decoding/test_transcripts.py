@@ -67,11 +67,10 @@ class TestEverySearch:
     def test_company_changes_nothing(self, search: str):
         values = logits("a ab_b", "ab", "", certainty=0.6)
         together = answer(make(search), values)
-        for row, steps in enumerate((6, 2, 1)):
+        for row in range(3):
             alone = answer(make(search), values[row : row + 1])
             assert alone["text"][0] == together["text"][row]
             assert alone["confidence"][0] == pytest.approx(together["confidence"][row], abs=1e-6)
-            assert steps <= values.shape[1]
 
     @pytest.mark.parametrize("text", ["", "a", "a b"])
     def test_steps_that_say_blank_with_certainty_change_nothing(self, search: str, text: str):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from zoo.preprocessing import character_targets, class_targets
+from zoo.preprocessing import class_targets, token_targets
 
 
 def sigmoid(value: float) -> float:
@@ -68,7 +68,7 @@ def test_the_unit_of_the_ratings_does_not_matter():
 
 
 def test_characters_become_classes_from_1_and_0_fills_up():
-    targets = character_targets(["ab", "", "bab?"], "ab")
+    targets = token_targets(["ab", "", "bab?"], "ab")
     np.testing.assert_array_equal(targets["labels"], [[1, 2, 0], [0, 0, 0], [2, 1, 2]])
     np.testing.assert_array_equal(targets["label_lengths"], [2, 0, 3])
-    assert character_targets([""], "ab")["labels"].shape == (1, 1)
+    assert token_targets([""], "ab")["labels"].shape == (1, 1)

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.errors import ConfigError
-from zoo.preprocessing import RATES, decode_wav, resample, waveform
-from zoo.sound import encode_wav
+from zoo.preprocessing import decode_wav, resample, waveform
+from zoo.sound import RATES, encode_wav
 
 RATE, LIMIT = 16_000, 2.0
 decode = tf.function(

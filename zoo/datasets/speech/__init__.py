@@ -10,8 +10,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from zoo.datasets.speech import an4, fsdd, spoken_digits, synthetic
-from zoo.datasets.speech.augment import FasterRecording, NoisyRecording, augment, without_noise
+from zoo.datasets.speech.augment import (
+    FasterRecording,
+    NoisyRecording,
+    augment,
+    is_speed,
+    without_noise,
+)
 from zoo.datasets.speech.examples import (
+    BAD_SHARE,
     FileRecording,
     Recording,
     SpeechExamples,
@@ -47,6 +54,7 @@ def load(name: str) -> SpeechExamples:
 
 
 __all__ = [
+    "BAD_SHARE",
     "LOADERS",
     "NAMES",
     "FasterRecording",
@@ -56,6 +64,7 @@ __all__ = [
     "SpeechExamples",
     "SpeechSplit",
     "augment",
+    "is_speed",
     "leave_one_out",
     "load",
     "read_manifest",

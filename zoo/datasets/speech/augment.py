@@ -19,7 +19,12 @@ SNR_DB = (5.0, 20.0)
 """Noise is from so much to so much weaker than the speech, in decibels."""
 
 _FINEST = 20
-"""Speeds are taken to the nearest fraction with this denominator at most."""
+"""Speeds are multiples of one part of so many."""
+
+
+def is_speed(speed: float) -> bool:
+    """Say whether a recording can be played so fast: from 0.5 to 2, in steps of 0.05."""
+    return 0.5 <= speed <= 2 and abs(speed * _FINEST - round(speed * _FINEST)) < 1e-6
 
 
 @dataclass(frozen=True)
@@ -33,15 +38,15 @@ class FasterRecording:
         speed: Above 1 is faster.
 
     Raises:
-        ConfigError: The speed is not from 0.5 to 2.
+        ConfigError: The speed is not from 0.5 to 2, or no multiple of 0.05.
     """
 
     recording: Recording
     speed: float
 
     def __post_init__(self) -> None:
-        if not 0.5 <= self.speed <= 2:
-            raise ConfigError(f"speed must be from 0.5 to 2, not {self.speed}")
+        if not is_speed(self.speed):
+            raise ConfigError(f"speed must be from 0.5 to 2 in steps of 0.05, not {self.speed}")
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from zoo.datasets.examples import PARTS, Source, check_columns
 from zoo.datasets.splits import Fractions
 from zoo.errors import DataError, UnknownNameError
-from zoo.sound import read_sound
+from zoo.sound import RATES, read_sound
 
 BAD_SHARE = 0.05
 """Share of the recordings that may be unusable before that is an error."""
@@ -121,7 +122,7 @@ def split_speech(examples: SpeechExamples, fractions: Fractions) -> SpeechSplit:
     A part that the data set brings itself is taken as it is. One that it lacks is cut from the
     training rows, whole speakers, so that nobody is heard in two parts; by recording where the
     speakers are not known, or are the same in the data set's own parts. Which ones depends on
-    their names alone.
+    their names alone, those of files as seen from the folder that holds all of them.
 
     Raises:
         DataError: A part would be empty.
@@ -129,7 +130,7 @@ def split_speech(examples: SpeechExamples, fractions: Fractions) -> SpeechSplit:
     parts = list(examples.splits or ("train",) * len(examples))
     whose = examples.speakers
     if whose is None or _shared(parts, whose):
-        whose = tuple(each.name for each in examples.recordings)
+        whose = _from_their_folder([each.name for each in examples.recordings])
     for part, share in (("test", fractions.test), ("validation", fractions.validation)):
         if part not in parts:
             _cut(parts, whose, part, share)
@@ -178,6 +179,15 @@ def _shared(parts: Iterable[str], speakers: Iterable[str]) -> bool:
     return len(pairs) > len({speaker for speaker, _ in pairs})
 
 
+def _from_their_folder(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names without the folder that all of them begin with, wherever it lies."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(name) for name in names])
+    except ValueError:  # some are absolute and some are not
+        return tuple(names)
+    return tuple(name[len(folder) :].lstrip("/\\") for name in names)
+
+
 def _cut(parts: list[str], whose: tuple[str, ...], part: str, share: float) -> None:
     """Move speakers from the training part to another one until it has its share of the rows."""
     train = [who for who, own in zip(whose, parts, strict=True) if own == "train"]
@@ -195,12 +205,13 @@ def _hash(name: str) -> bytes:
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def readable(examples: SpeechExamples, max_seconds: float) -> SpeechExamples:
+def readable(examples: SpeechExamples, max_seconds: float, slowest: float = 1.0) -> SpeechExamples:
     """Listen to every recording, and leave out those that cannot be used, with the reasons.
 
     Args:
         examples: Any recordings.
         max_seconds: Longer recordings are left out.
+        slowest: Speed at which they must not be longer either.
 
     Raises:
         DataError: More than 5 % cannot be used; the message gives the first three reasons.
@@ -209,8 +220,12 @@ def readable(examples: SpeechExamples, max_seconds: float) -> SpeechExamples:
     for row, recording in enumerate(examples.recordings):
         try:
             samples, rate = recording.read()
-            if len(samples) > max_seconds * rate:
-                raise DataError(f"'{recording.name}' is longer than {max_seconds:g} seconds")
+            if rate not in RATES:
+                known = ", ".join(map(str, RATES))
+                raise DataError(f"'{recording.name}' has {rate} samples per second, not {known}")
+            if len(samples) > max_seconds * rate * slowest:
+                at = f" at {slowest:g} times its speed" if slowest < 1 else ""
+                raise DataError(f"'{recording.name}' is longer than {max_seconds:g} seconds{at}")
         except DataError as error:
             reasons.append(str(error))
         else:

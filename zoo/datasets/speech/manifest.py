@@ -37,7 +37,8 @@ def read_manifest(path: Path, lower_case: bool = True) -> SpeechExamples:
         text = " ".join(table_file.text_of(row, TEXT, where).split())
         texts.append(text.lower() if lower_case else text)
         if speakers or SPEAKER in row:
-            speakers.append(table_file.text_of(row, SPEAKER, where))
+            # Each of those who are not named may be somebody else.
+            speakers.append(table_file.text_of(row, SPEAKER, where).strip() or file)
         if splits or table_file.SPLIT_COLUMN in row:
             splits.append(table_file.part_of(row, where))
     if not any(texts):
