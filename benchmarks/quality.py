@@ -92,7 +92,9 @@ def make_record(
             name: summarise([row["baselines"][name] for row in metrics])
             for name in metrics[0]["baselines"]
         },
-        "train_seconds": summarise([row["train_seconds"] for row in metrics]),
+        **summarise(
+            [{name: row.get(name) for name in ("seconds", "train_seconds")} for row in metrics]
+        ),
         "examples_per_second": summarise([row["examples_per_second"] for row in metrics]),
         "parameters": metrics[0]["parameters"],
         "environment": environment,

@@ -93,14 +93,20 @@ def table(records: dict[str, dict[str, Any]]) -> str:
         # A recipe may judge by something else on some of its data.
         headline = replace(headline, metric=record.get("headline", headline.metric))
         choose = min if headline.lower_is_better else max
-        baselines = {name: row[headline.metric] for name, row in record["baselines"].items()}
-        best = choose(baselines, key=lambda name, of=baselines: of[name]["mean"])
+        baselines = {
+            name: row[headline.metric]
+            for name, row in record["baselines"].items()
+            if headline.metric in row
+        }
+        whole = record.get("seconds", {}).get("mean")
+        of = f" of {whole:.0f}" if whole else ""
+        best = choose(baselines, key=lambda name, among=baselines: among[name]["mean"])
         lines.append(
             f"| {record['recipe']} | {data['name']} ({sizes}){_over(record)} "
             f"| {headline.metric} {_shown(headline.metric, record['test'][headline.metric])} "
             f"| {best} {_shown(headline.metric, {**baselines[best], 'spread': 0.0})} "
             f"| {', '.join(map(str, seeds))} "
-            f"| {record['train_seconds']['mean']:.0f} s, "
+            f"| {record['train_seconds']['mean']:.0f}{of} s, "
             f"{record['environment']['processor']}, {record['environment']['cores']} cores |"
         )
     return "\n".join(lines) + "\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,6 +88,7 @@ class ExportOptions(RunOptions):
 
 def train(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
     """Train a model, score it once on the test part, and write the run folder."""
+    began = time.perf_counter()
     start = configuration.starting_point(recipe.PRESETS, arguments)
     default = TrainOptions(start, run_dir=Path("runs", name))
     options = configuration.parse(
@@ -113,7 +115,7 @@ def train(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:
             if devices:
                 devices.check_equal(data, pipeline)
         with Run(folder, name, values, devices) as run:
-            _train(recipe, config, data, pipeline, run)
+            _train(recipe, config, data, pipeline, run, began)
     _print_results(folder, recipe.HEADLINE)
 
 
@@ -131,7 +133,9 @@ def _scope(devices: Any) -> contextlib.AbstractContextManager[None]:
     return devices.scope() if devices else contextlib.nullcontext()
 
 
-def _train(recipe: ModuleType, config: Any, data: Any, pipeline: Pipeline, run: Run) -> None:
+def _train(
+    recipe: ModuleType, config: Any, data: Any, pipeline: Pipeline, run: Run, began: float
+) -> None:
     with _scope(run.devices):
         trained = recipe.train(config, data, pipeline, run)
     pipeline.save(run.folder)
@@ -143,6 +147,8 @@ def _train(recipe: ModuleType, config: Any, data: Any, pipeline: Pipeline, run: 
         "parameters": pipeline.model.count_params(),
         "data": _data_facts(data),
     }
+    # Loading, validation, scoring and baselines are in it; of a run that was broken off, the end.
+    results["seconds"] = time.perf_counter() - began
     recipe.report(config, data, run, results, answers)
     run.write_json(SOURCES, sources())
     # Last, since its presence says that the run is finished.

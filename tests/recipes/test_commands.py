@@ -53,6 +53,7 @@ def test_training_writes_the_metrics_that_are_promised(tiny_run: Path) -> None:
     assert 0 <= results["test"]["accuracy"] <= 1
     assert 0 <= results["test"]["f1_macro"] <= 1
     assert 0 <= results["baselines"]["nb_svm"]["accuracy"] <= 1
+    assert results["seconds"] > results["train_seconds"]
     for name in ("train_seconds", "examples_per_second", "parameters"):
         assert results[name] > 0
     sizes = [results["data"][part] for part in ("train", "validation", "test")]

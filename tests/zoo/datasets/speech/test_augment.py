@@ -34,7 +34,7 @@ class TestSpeed:
         assert peaks[1] / peaks[0] == pytest.approx(speed, rel=0.02)
 
     def test_an_impossible_speed_is_refused(self):
-        with pytest.raises(ConfigError, match=r"speed must be from 0\.5 to 2 in steps of 0\.05, not 3"):
+        with pytest.raises(ConfigError, match=r"from 0\.5 to 2 in steps of 0\.05, not 3"):
             speech.FasterRecording(TONES.recordings[0], 3)
 
 
