@@ -23,7 +23,7 @@ from recipes.run import Run, refuse_other
 from tuning.durable import Durable
 from tuning.folder import LOG, best_folder, read_oracle, read_search, when_free
 from tuning.options import SearchOptions, Settings, seconds
-from tuning.oracles import oracle
+from tuning.oracles import check_epochs, oracle
 from tuning.processes import Fresh, last_line
 from tuning.spaces import configuration, discover, load_space
 from tuning.trial import finish_best, use_cores
@@ -144,6 +144,8 @@ class Chief:
         self.settings, self.options, self.folder = settings, options, options.run_dir
         self.budget = seconds(options.budget, "budget")
         space, _ = prepare(settings)
+        self._epochs = getattr(settings.start(), "epochs", 0)
+        check_epochs(settings.algorithm, self._epochs)
         refuse_other(self.folder, settings.recipe, settings.to_json())
         self._server, self.port = _bind(address)
         if read_oracle(self.folder) is None:
@@ -151,7 +153,6 @@ class Chief:
         self._run = when_free(
             lambda: Run(self.folder, settings.recipe, settings.to_json()), HOLD_SECONDS
         )
-        self._epochs = getattr(settings.start(), "epochs", 0)
         self.oracle = oracle(
             settings.algorithm,
             self._run,
@@ -190,6 +191,7 @@ class Chief:
             self._stop_if_all_fail()
         self._tell_ended()
         self._say_farewell()
+        self.oracle.closed = True  # from here on the best trial stays the best
         if not self.oracle.finished:
             raise self._nothing()
 
@@ -232,8 +234,9 @@ class Chief:
         return min(missing * epoch + REPORT_SECONDS, self.budget / 2)
 
     def _stop_if_all_fail(self) -> None:
-        ended = self.oracle.end_order
-        if len(ended) >= HOPELESS and not self.oracle.finished:
+        # Those of this call alone, so that the same command tries others; what was refused, as
+        # too large or too slow, did not fail.
+        if self.oracle.failures >= HOPELESS and not self.oracle.finished:
             self.oracle.stopped = True
 
     def _say_farewell(self) -> None:

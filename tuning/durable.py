@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras_tuner
+from keras_tuner.src.engine.hyperparameters import Float
 from keras_tuner.src.engine.trial import Trial, TrialStatus
 
 from recipes.headline import Headline
@@ -65,7 +66,9 @@ class Durable(keras_tuner.Oracle):
         self._seen: dict[str, float] = {}
         self._seconds, self._mark = 0.0, time.monotonic()
         self._metric = objective.metric
-        self.stopped = self.exhausted = False
+        self.stopped = self.exhausted = self.closed = False
+        self.failures = 0
+        self._within_change = False
         direction = "min" if objective.lower_is_better else "max"
         super().__init__(
             objective=keras_tuner.Objective(objective.metric, direction),
@@ -83,9 +86,11 @@ class Durable(keras_tuner.Oracle):
     def create_trial(self, tuner_id: str) -> Trial:
         """Return the worker's unfinished trial, one whose worker is lost, or a new one."""
         with self._guard:
+            if self.stopped:
+                return self._no_trial()  # what the worker holds is its own again when it goes on
+            if not self.ongoing_trials:
+                self._mark = time.monotonic()
             held = self.ongoing_trials.get(tuner_id)
-            if held is None and self.stopped:
-                return self._no_trial()
             if held is None and self._waiting:
                 held = self.trials[self._waiting.pop(0)]
                 self.ongoing_trials[tuner_id] = held
@@ -121,7 +126,7 @@ class Durable(keras_tuner.Oracle):
         """
         with self._guard:
             known = self.trials[trial.trial_id]
-            if known.trial_id in self.end_order:
+            if self.closed or known.trial_id in self.end_order:
                 return
             outcome = read_outcome(self._run.folder, known.trial_id)
             if outcome is None:
@@ -129,8 +134,18 @@ class Durable(keras_tuner.Oracle):
             self._note(known.trial_id, outcome)
             status = TrialStatus.COMPLETED if outcome["score"] is not None else TrialStatus.FAILED
             known.score = outcome["score"]
+            self.failures += status == TrialStatus.FAILED and not outcome["refused"]
             ended = Trial(known.hyperparameters, known.trial_id, status, outcome["reason"])
-            super().end_trial(ended)
+            # KerasTuner saves in between, when the trial is over and its worker still has it:
+            # whoever went on from there would hand out for ever what has ended.
+            self._within_change = True
+            try:
+                super().end_trial(ended)
+            finally:
+                self._within_change = False
+            # Its worker may have been given up, and have come back with it after all.
+            if known.trial_id in self._waiting:
+                self._waiting.remove(known.trial_id)
             self.save()
             self._drop_checkpoints()
 
@@ -169,7 +184,8 @@ class Durable(keras_tuner.Oracle):
     @property
     def finished(self) -> int:
         """Trials with a score."""
-        return sum(each.status == TrialStatus.COMPLETED for each in self.trials.values())
+        with self._guard:
+            return sum(each.status == TrialStatus.COMPLETED for each in self.trials.values())
 
     @property
     def seconds(self) -> float:
@@ -184,6 +200,8 @@ class Durable(keras_tuner.Oracle):
 
     def save(self) -> None:
         """Write everything down as one file."""
+        if self._within_change:
+            return
         with self._guard:
             now = time.monotonic()
             if self.ongoing_trials:
@@ -239,7 +257,8 @@ class Durable(keras_tuner.Oracle):
     def _random_values(self) -> dict[str, Any] | None:
         """Return the base's values for the first trial, then random ones that were not tried yet.
 
-        They are rounded, so that they are the same on every way to a worker.
+        Those that are drawn from a range are rounded, so that they are the same on every way to a
+        worker.
         """
         if not self.start_order:
             return dict(self.get_space().values)
@@ -247,7 +266,11 @@ class Durable(keras_tuner.Oracle):
             values = super()._random_values()
             if values is None:
                 return None
-            rounded = {name: self.rounded(value) for name, value in values.items()}
+            drawn = {hp.name for hp in self.get_space().space if isinstance(hp, Float)}
+            rounded = {
+                name: self.rounded(value) if name in drawn else value
+                for name, value in values.items()
+            }
             if not self._duplicate(rounded):
                 return rounded
         return None

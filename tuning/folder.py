@@ -75,7 +75,7 @@ def read_oracle(folder: Path) -> dict[str, Any] | None:
     """Return the chief's state as it was last written, None before the first trial."""
     try:
         return json.loads((folder / ORACLE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -109,12 +109,20 @@ class Hyperband(Durable, keras_tuner.oracles.HyperbandOracle):
     worse validated than what the search started from.
     """
 
+    hyperband_iterations: int
+
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Return the base, and then what the brackets say."""
         if self.start_order:
             return super().populate_space(trial_id)
         values = {**(self._random_values() or {}), f"{OF_ALGORITHM}epochs": self.max_epochs}
         return {"status": TrialStatus.RUNNING, "values": values}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from `get_state`, with as many sweeps as are wanted now."""
+        sweeps = self.hyperband_iterations
+        super().set_state(state)
+        self.hyperband_iterations = sweeps
 
     def _wanted(self) -> set[str]:
         places = [info for bracket in self._brackets for rung in bracket["rounds"] for info in rung]
@@ -147,15 +155,22 @@ def oracle(
         epochs: Of a whole training, which "hyperband" divides.
 
     Raises:
-        ConfigError: "hyperband" has too few epochs to divide.
+        ConfigError: See `check_epochs`.
     """
+    check_epochs(algorithm, epochs)
     options: dict[str, Any] = {}
     if algorithm == "bayesian":
         options = {"num_initial_points": max(trials // 4, 4)}
     if algorithm == "hyperband":
-        if epochs < 3:
-            raise ConfigError(
-                f"hyperband divides epochs by 3: epochs must be 3 or more, not {epochs}"
-            )
         options = {"max_epochs": epochs, "hyperband_iterations": NEVER if trials else 1}
     return ORACLES[algorithm](run, space, objective, trials, seed, lease, **options)
+
+
+def check_epochs(algorithm: str, epochs: int) -> None:
+    """Refuse epochs that an algorithm cannot divide.
+
+    Raises:
+        ConfigError: "hyperband" has too few.
+    """
+    if algorithm == "hyperband" and epochs < 3:
+        raise ConfigError(f"hyperband divides epochs by 3: epochs must be 3 or more, not {epochs}")

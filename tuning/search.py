@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class Crew:
             {**self._place, WORKERS: " ".join(self._names)},
         )
         self._workers: dict[str, Child] = {}
-        self._restarts: list[float] = []
+        self._restarts: dict[str, list[float]] = defaultdict(list)
         self._started: dict[str, float] = {}
 
     def is_done(self) -> bool:
@@ -147,8 +147,9 @@ class Crew:
 
     def _restart(self, name: str, child: Child, complaint: str) -> None:
         now = time.monotonic()
-        self._restarts = [at for at in self._restarts if now - at < RESTART_SECONDS] + [now]
-        if len(self._restarts) > MOST_RESTARTS:
+        recent = [at for at in self._restarts[name] if now - at < RESTART_SECONDS]
+        self._restarts[name] = [*recent, now]
+        if len(self._restarts[name]) > MOST_RESTARTS:
             raise TrainingError(f"{name} does not stay alive: {complaint}")
         child.restart()
 

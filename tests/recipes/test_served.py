@@ -95,10 +95,11 @@ def test_500_series_of_different_lengths_have_one_forecast(tmp_path: Path) -> No
 def test_a_stream_is_understood_over_the_wire_as_a_whole(tmp_path: Path) -> None:
     config = dataclasses.replace(speech.PRESETS["tiny"], streaming=True, search="greedy", epochs=6)
     pipeline, data = trained(speech, config, tmp_path / "run")
-    whole = pipeline.predict({"audio": np.array([wav(each) for each in data.test.recordings[:5]])})
+    heard = data.test.recordings[:5]
+    whole = pipeline.predict({"audio": np.array([wav(each) for each in heard], dtype=object)})
     with clients(tmp_path / "run", tmp_path / "models") as asked:
         for client in asked.values():
-            for recording, text in zip(data.test.recordings[:5], whole["text"], strict=True):
+            for recording, text in zip(heard, whole["text"], strict=True):
                 stream = Stream(client)
                 assert stream.rate == config.rate
                 for chunk in chunks(recording.read()[0], config.rate // 10):
@@ -125,7 +126,7 @@ def test_a_served_interval_holds_as_often_as_in_python(preset: str, tmp_path: Pa
     except DataUnavailableError:
         pytest.skip(f"{config.dataset} is not in the cache")
     windows = backtest.windows(data.test, pipeline.prepare, config.batch_size)
-    came = backtest.outcomes(data.test, windows, ())
+    came = backtest.outcomes(data.test, windows, {})
     here = backtest.answers(pipeline, windows)["quantiles"]
     with clients(tmp_path / "run", tmp_path / "models") as asked:
         there = backtest.answers(cast(Pipeline, Asked(asked["REST"])), windows)["quantiles"]

@@ -172,6 +172,56 @@ class TestTrials:
         assert chief.end_order == [trial.trial_id]
         assert chief.idle
 
+    @pytest.mark.parametrize("algorithm", ORACLES)
+    def test_no_state_is_written_in_which_it_has_ended_and_is_under_way(
+        self, algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        chief = open_oracle(tmp_path, algorithm, trials=4)
+        states = []
+        write = chief._run.write_json
+
+        def noted(name: str, value: object) -> None:
+            states.append(json.loads(json.dumps(value)))
+            write(name, value)
+
+        monkeypatch.setattr(chief._run, "write_json", noted)
+        for _ in range(3):
+            trial = chief.create_trial("worker-0")
+            write_outcome(tmp_path, trial.trial_id)
+            chief.end_trial(trial)
+        close(chief)
+        assert len(states) >= 6
+        for value in states:
+            under_way = value["state"]["ongoing_trials"].values()
+            assert not {*under_way} & {*value["state"]["end_order"]}
+
+    def test_one_that_ends_while_it_waits_is_not_given_away(self, tmp_path: Path) -> None:
+        chief = open_oracle(tmp_path, trials=2)
+        trial = chief.create_trial("worker-0")
+        chief.release(["worker-0"])
+        write_outcome(tmp_path, trial.trial_id)
+        chief.end_trial(trial)
+        assert chief.create_trial("worker-1").trial_id != trial.trial_id
+        close(chief)
+
+    def test_after_the_search_is_closed_nothing_ends(self, tmp_path: Path) -> None:
+        chief = open_oracle(tmp_path)
+        trial = chief.create_trial("worker-0")
+        write_outcome(tmp_path, trial.trial_id)
+        chief.closed = True
+        chief.end_trial(trial)
+        assert chief.end_order == [] and not chief.idle
+        close(chief)
+
+    def test_what_was_refused_is_no_failure(self, tmp_path: Path) -> None:
+        chief = open_oracle(tmp_path)
+        for refused in (True, False):
+            trial = chief.create_trial("worker-0")
+            write_outcome(tmp_path, trial.trial_id, score=None, reason="no", refused=refused)
+            chief.end_trial(trial)
+        close(chief)
+        assert chief.failures == 1
+
     @pytest.mark.parametrize("lower", [False, True])
     def test_the_best_one_keeps_its_weights_and_the_others_do_not(
         self, lower: bool, tmp_path: Path
@@ -204,7 +254,9 @@ class TestTrials:
         trial = chief.create_trial("worker-0")
         chief.stopped = True
         assert chief.update_trial(trial.trial_id, {}).status == "STOPPED"
-        assert chief.create_trial("worker-1").status == "STOPPED"
+        # Its own worker too, which would go on with what it was just told to leave.
+        for worker in ("worker-0", "worker-1"):
+            assert chief.create_trial(worker).status == "STOPPED"
         close(chief)
         again = open_oracle(tmp_path)
         assert again.create_trial("worker-0").trial_id == trial.trial_id

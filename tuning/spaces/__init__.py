@@ -68,7 +68,13 @@ def configuration(function: Function, hp: Any, base: Any, fixed: Mapping[str, An
             f"the space must return a {type(base).__name__} of its recipe, such as "
             f"dataclasses.replace(base, ...), not {type(config).__name__}"
         )
-    return dataclasses.replace(config, **fixed)
+    # Of False and True in a choice KerasTuner makes 0 and 1.
+    switches = {
+        name: bool(getattr(config, name))
+        for name in fields
+        if isinstance(getattr(base, name), bool) and getattr(config, name) in (0, 1)
+    }
+    return dataclasses.replace(config, **{**switches, **fixed})
 
 
 def discover(function: Function, base: Any, fixed: Mapping[str, Any]) -> Any:
