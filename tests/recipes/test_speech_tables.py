@@ -118,7 +118,7 @@ def said(line: str) -> list[str]:
     ("change", "words", "reason"),
     [
         ("", ["--reduction", "40"], "recordings have fewer steps than their text takes"),
-        ("<s> one </s>", [], "'<s>'"),
+        ("<s> one </s>", [], "neither empty, <s> nor </s> nor hold spaces: '</s>'"),
     ],
 )
 def test_what_cannot_be_learned_is_told_before_the_training(

@@ -147,7 +147,7 @@ class NGram:
 
 
 def _check_words(words: Iterable[str]) -> None:
-    for word in words:
+    for word in sorted(words):
         if word in ("", START, END) or word.split() != [word]:
             raise DataError(f"a word must be neither empty, <s> nor </s> nor hold spaces: '{word}'")
 
