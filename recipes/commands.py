@@ -162,6 +162,17 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Return what a finished run has measured, NaN where nothing was defined."""
+
+    def measured(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: measured(each) for key, each in value.items()}
+        return math.nan if value is None else value
+
+    return measured(json.loads((folder / METRICS).read_text(encoding="utf-8")))
+
+
 def sources() -> dict[str, str]:
     """Return what the scores depend on, which is all but the command line and the pages."""
     loaded = loaded_sources("zoo", "recipes").items()
@@ -182,21 +193,16 @@ def _print_sizes(data: Any, pipeline: Pipeline) -> None:
 
 def _print_results(folder: Path, headline: Headline) -> None:
     """Print the headline: the test score beside each baseline's."""
-    results = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    results = read_metrics(folder)
     # A recipe may judge by something else on some of its data.
     headline = replace(headline, metric=results.get("headline", headline.metric))
-    score = _number(results["test"][headline.metric])
+    score = results["test"][headline.metric]
     print(f"test {headline.metric}: {score:.4f}")
     for name, baseline in results["baselines"].items():
-        other = _number(baseline[headline.metric])
+        other = baseline[headline.metric]
         verdict = "  <- better than the model" if headline.is_better(other, score) else ""
         print(f"  {name}: {other:.4f}{verdict}")
     print(f"run folder: {folder}")
-
-
-def _number(value: float | None) -> float:
-    """Return what `metrics.json` holds as it was measured."""
-    return math.nan if value is None else value
 
 
 def evaluate(name: str, recipe: ModuleType, arguments: Sequence[str]) -> None:

@@ -96,17 +96,21 @@ def language(
         words = sorted({word for sentence in sentences for word in sentence})
         return words, decoding.NGram.estimate(sentences, config.order)
     model = decoding.NGram.read_arpa(config.arpa)
-    known = [word for word in model.words if word not in MARKS]
-    words = [word for word in known if set(word) <= set(alphabet)]
-    if len(words) < len(known):
-        print(
-            f"note: {config.arpa}: {len(known) - len(words)} of {len(known)} words are left out, "
-            "for the training texts do not have all of their characters",
-            file=sys.stderr,
-        )
+    words = [word for word in model.words if word not in MARKS and set(word) <= set(alphabet)]
     if not words:
         raise DataError(f"{config.arpa}: the training texts can spell none of its words")
     return words, model
+
+
+def check_language(config: Any, train: speech.SpeechExamples, alphabet: str) -> None:
+    """Raise now what `language` would raise after the training, and tell what it leaves out."""
+    words, model = language(config, train, alphabet)
+    if left_out := {*model.words} - {*MARKS, *words}:
+        print(
+            f"note: {config.arpa}: {len(left_out)} of {len(left_out) + len(words)} words are left "
+            "out, for the training texts do not have all of their characters",
+            file=sys.stderr,
+        )
 
 
 def transcriber(

@@ -95,14 +95,15 @@ def _films(pipeline: Pipeline, words: Sequence[str], every: int) -> Rows:
 
 def _one_each(pipeline: Pipeline, words: Sequence[str]) -> Rows:
     from serving.protocol.tensors import data_type
-    from serving.rows import read_rows
+    from serving.rows import read_named_rows
     from serving.values import TensorSpec
 
     (port,) = pipeline.inputs
     inputs = {port: TensorSpec(data_type(pipeline.inputs[port].dummy(0).dtype), (None,))}
-    read = [(word, row) for word in words for row in read_rows([word], inputs)[port]]
-    names = [row if isinstance(row, str) else word for word, row in read]
-    return Rows(port, names, {port: np.array([row for _, row in read], dtype=object)})
+    named, rows = read_named_rows(words, inputs)
+    pairs = zip(named, rows[port], strict=True)
+    names = [row if isinstance(row, str) else word for word, row in pairs]
+    return Rows(port, names, {port: np.array(rows[port], dtype=object)})
 
 
 def _histories(pipeline: Pipeline, words: Sequence[str]) -> Rows:

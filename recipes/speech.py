@@ -214,12 +214,12 @@ def build(config: Config, data: speech.SpeechSplit) -> Pipeline:
     """Return the untrained pipeline; only the training part is looked at."""
     import keras
 
-    from recipes.listening import language, wav, with_usual_scale
+    from recipes.listening import check_language, wav, with_usual_scale
 
     keras.utils.set_random_seed(config.seed)  # initial weights and every dropout
     # A space is spelled too where every recording has a single word: words are searched for.
     alphabet: Any = "".join(sorted(set(" ".join(["", *data.train.texts]))))
-    language(config, data.train, alphabet)  # raises now what would be an error after training
+    check_language(config, data.train, alphabet)
     if config.tokens == "words":
         alphabet = sorted({word for text in data.train.texts for word in text.split()})
     encoder = preprocessing.SpeechEncoder(

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from recipes.commands import METRICS
+from recipes.commands import METRICS, read_metrics
 from serving.files import replace
 from tuning.confirmation import FILE, START, Confirmation, read_confirmation
 from tuning.folder import curve_of, read_search
@@ -193,5 +193,4 @@ def _score(trainings: Trainings, name: str, seeds: Sequence[int]) -> list[dict[s
     for seed in seeds:
         if not trainings.is_scored(name, seed):
             trainings.do(train_to_end, name, seed)
-    files = [trainings.run(name, seed) / METRICS for seed in seeds]
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return [read_metrics(trainings.run(name, seed)) for seed in seeds]

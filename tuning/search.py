@@ -6,7 +6,6 @@ one, the others end with it and the same command goes on.
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from collections import Counter, defaultdict
@@ -14,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from recipes.commands import METRICS
+from recipes.commands import read_metrics
 from recipes.run import refuse_other
 from tuning.board import Board
 from tuning.folder import BEAT, LOG, best_folder, read_search, worker_folder
@@ -187,7 +186,7 @@ def _print_result(search: Search, folder: Path) -> None:
         if value != search.base.get(name, value):
             print(f"  {name} {value} instead of {search.base[name]}")
     run = best_folder(folder, best.id)
-    results = json.loads((run / METRICS).read_text(encoding="utf-8"))
+    results = read_metrics(run)
     print(f"test {metric}: {results['test'][metric]:.4f}")
     for name, scores in results["baselines"].items():
         print(f"  {name}: {scores[metric]:.4f}")
