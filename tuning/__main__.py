@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from serving.following import follow_parent
 from tuning.commands import COMMANDS
-from tuning.processes import follow_parent
 from zoo.command import exit_code
 from zoo.errors import UnknownNameError
 

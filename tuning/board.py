@@ -29,12 +29,12 @@ class Board:
 
     Args:
         folder: The search folder; need not exist yet.
-        trials: Most trials, 0 if that is not known.
+        budget: Seconds for all of it, 0 for no limit.
         console: Where to write; standard error by default.
     """
 
-    def __init__(self, folder: Path, trials: int, console: Console | None = None) -> None:
-        self._folder, self._trials = folder, trials
+    def __init__(self, folder: Path, budget: float, console: Console | None = None) -> None:
+        self._folder, self._budget = folder, budget
         self.console = console or Console(stderr=True)
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         self._shown = 0.0
@@ -68,15 +68,15 @@ class Board:
             best = best_folder(self._folder, search.best.id) if search.best else None
             under_way = best is not None and best.is_dir()
             finishing = curve_of(best, search.objective.metric) if best and under_way else None
-            self._live.update(picture(search, self._trials, finishing), refresh=True)
+            self._live.update(picture(search, self._budget, finishing), refresh=True)
 
 
-def picture(search: Search, trials: int, finishing: Sequence[float] | None = None) -> Group:
+def picture(search: Search, budget: float = 0.0, finishing: Sequence[float] | None = None) -> Group:
     """Return the table.
 
     Args:
         search: What is shown.
-        trials: Most trials, 0 if that is not known.
+        budget: Seconds for all of it, 0 for no limit.
         finishing: Curve of the best one's last training, if that is under way.
     """
     base = search.base
@@ -90,7 +90,7 @@ def picture(search: Search, trials: int, finishing: Sequence[float] | None = Non
         table.add_row(
             trial.id, trial.worker, *_progress(trial, base.get("epochs")), *values, style=style
         )
-    return Group(table, Text(_summary(search, trials, finishing)))
+    return Group(table, Text(_summary(search, budget, finishing)))
 
 
 def _chosen(search: Search) -> list[Trial]:
@@ -119,17 +119,25 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(_BARS[height] for height in heights)
 
 
-def _summary(search: Search, trials: int, finishing: Sequence[float] | None) -> str:
+def _summary(search: Search, budget: float, finishing: Sequence[float] | None) -> str:
     ended = [each for each in search.trials if each.status != RUNNING]
-    parts = [f"{len(ended)} of {trials} trials" if trials else f"{len(ended)} trials"]
+    known = f" of {search.planned}" if search.planned else ""
+    parts = [f"{len(ended)}{known} trials"]
     if search.best and search.best.score is not None:
         parts.append(f"best {search.objective.metric} {search.best.score:.4f}")
-    if trials and ended and len(ended) < trials:
-        left = search.seconds / len(ended) * (trials - len(ended))
-        parts.append(f"about {timedelta(seconds=round(left))} left")
     if finishing is not None:
         parts.append(f"the best one is trained to its end: epoch {len(finishing)}")
+    elif (left := _seconds_left(search, len(ended), budget)) is not None:
+        parts.append(f"about {timedelta(seconds=round(left))} left")
     return "  ".join(parts)
+
+
+def _seconds_left(search: Search, ended: int, budget: float) -> float | None:
+    """Return how long the search will take yet, None if nothing says so."""
+    left = [budget - search.seconds] if budget else []
+    if search.planned and ended:
+        left.append(search.seconds / ended * (search.planned - ended))
+    return max(min(left), 0.0) if left else None
 
 
 def _names(trials: Sequence[Trial]) -> list[str]:

@@ -19,13 +19,20 @@ import grpc
 from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
-from recipes.run import Run, refuse_other
+from recipes.run import Run
 from tuning.durable import Durable
-from tuning.folder import LOG, best_folder, read_oracle, read_search, when_free
+from tuning.folder import (
+    LOG,
+    best_folder,
+    read_oracle,
+    read_search,
+    refuse_other_search,
+    when_free,
+)
 from tuning.options import SearchOptions, Settings, seconds
 from tuning.oracles import check_epochs, oracle
 from tuning.processes import Fresh, last_line
-from tuning.spaces import configuration, discover, load_space
+from tuning.spaces import configuration, differences, discover, load_space
 from tuning.trial import finish_best, use_cores
 from tuning.trials import FAILED, REFUSED, RUNNING, Trial
 from zoo.errors import ConfigError, DataError, SeqZooError, TrainingError
@@ -41,6 +48,9 @@ REPORT_SECONDS = 20.0
 
 HOPELESS = 5
 """Failed trials at the very beginning after which a search is given up."""
+
+CLOCK_SECONDS = 10.0
+"""Of a budget that a chief which is killed may forget."""
 
 _TICK = 0.2
 
@@ -143,10 +153,12 @@ class Chief:
     ) -> None:
         self.settings, self.options, self.folder = settings, options, options.run_dir
         self.budget = seconds(options.budget, "budget")
-        space, _ = prepare(settings)
+        space, first = prepare(settings)
+        start = configuration(lambda hp, base: base, None, settings.start(), settings.fixed)
+        self._changes = [] if read_oracle(self.folder) else differences(first, start)
         self._epochs = getattr(settings.start(), "epochs", 0)
         check_epochs(settings.algorithm, self._epochs)
-        refuse_other(self.folder, settings.recipe, settings.to_json())
+        refuse_other_search(self.folder, settings)
         self._server, self.port = _bind(address)
         if read_oracle(self.folder) is None:
             _check_data(settings)
@@ -177,9 +189,15 @@ class Chief:
             TrainingError: Every trial failed, or the state cannot be written.
         """
         self._server.start()
+        for change in self._changes:
+            print(f"the first trial has {change}", flush=True)
         began, before = time.monotonic(), self.oracle.seconds
+        saved = began
         while not (self.oracle.exhausted or self.oracle.stopped):
             time.sleep(_TICK)
+            if time.monotonic() - saved > CLOCK_SECONDS and not self.oracle.idle:
+                self.oracle.save()
+                saved = time.monotonic()
             if fault := self._servicer.fault:
                 raise TrainingError(f"the chief cannot go on: {fault}") from fault
             for worker in self.oracle.expire():

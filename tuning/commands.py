@@ -30,8 +30,8 @@ class WorkerOptions:
     threads: int = 0
     """Cores to use; 0: all of the machine."""
     lease: str = "15m"
-    """Time without a finished epoch after which a trial is taken to hang, and time that a chief
-    which gives no answer is waited for."""
+    """Time without a finished epoch or another checkpoint, of which there is one a minute, after
+    which a trial is taken to hang, and time that a chief which gives no answer is waited for."""
 
     def __post_init__(self) -> None:
         """Check every value, so that a bad one is named before anything starts."""

@@ -188,6 +188,11 @@ class Durable(keras_tuner.Oracle):
             return sum(each.status == TrialStatus.COMPLETED for each in self.trials.values())
 
     @property
+    def planned(self) -> int | None:
+        """Trials that there will be, None if that is not known."""
+        return self.max_trials
+
+    @property
     def seconds(self) -> float:
         """Seconds in which trials were under way, over all processes of the chief."""
         return self._seconds
@@ -225,6 +230,7 @@ class Durable(keras_tuner.Oracle):
                 ORACLE,
                 {
                     "objective": self._metric,
+                    "planned": self.planned,
                     "seconds": self._seconds,
                     "trials": rows,
                     "state": state,
@@ -302,7 +308,9 @@ class Durable(keras_tuner.Oracle):
         facts = self._facts[trial_id]
         facts |= {name: outcome[name] for name in ("size", "latency_ms", "seconds", "curve")}
         facts["refused"] = outcome["refused"]
-        facts["overhead_seconds"] = max(time.time() - facts["handed"] - outcome["seconds"], 0.0)
+        facts["ended"] = time.time()
+        beyond = facts["ended"] - facts["handed"] - outcome["trained_seconds"]
+        facts["overhead_seconds"] = max(beyond, 0.0)
         self._metric = outcome["objective"] or self._metric
 
     def _no_trial(self) -> Trial:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from recipes.headline import Headline
-from recipes.run import HISTORY, read_config
+from recipes.run import HISTORY, read_config, refuse_other
 from tuning.options import Settings
 from tuning.spaces import OF_ALGORITHM
 from tuning.trials import COMPLETED, FAILED, REFUSED, RUNNING, Search, Trial
@@ -33,21 +33,20 @@ EXACT_DIGITS = 6
 """Significant digits of a number that survive the protocol's single precision."""
 
 
-def when_free(hold: Callable[[], R], limit: float) -> R:
+def when_free(hold: Callable[[], R], limit: float, held: type[Exception] = ConfigError) -> R:
     """Return a run folder, as soon as a process that was just killed no longer holds it.
 
     Args:
         hold: Opens it.
         limit: Seconds to wait for at most.
-
-    Raises:
-        ConfigError: It is still in use, or belongs to another configuration.
+        held: What it raises as long as another process holds the folder, and this function after
+            that.
     """
     deadline = time.monotonic() + limit
     while True:
         try:
             return hold()
-        except ConfigError:
+        except held:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
@@ -77,6 +76,29 @@ def read_oracle(folder: Path) -> dict[str, Any] | None:
         return json.loads((folder / ORACLE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def attempt_at(folder: Path, trial: str) -> int:
+    """Return how often a trial was handed out, 0 if nothing is written about it."""
+    rows = (read_oracle(folder) or {"trials": []})["trials"]
+    return next((row["facts"].get("attempt", 0) for row in rows if row["id"] == trial), 0)
+
+
+def refuse_other_search(folder: Path, settings: Settings) -> None:
+    """Check that a folder, if it was begun, belongs to this very search.
+
+    Raises:
+        MisuseError: It belongs to another, or to a training.
+    """
+    if not (folder / "config.json").is_file():
+        return
+    theirs = Settings.read(folder).recipe  # raises if it is no search
+    if theirs != settings.recipe:
+        raise ConfigError(
+            f"'{folder}' is a search for recipe '{theirs}', not '{settings.recipe}': choose "
+            "another --run-dir"
+        )
+    refuse_other(folder, settings.recipe, settings.to_json())
 
 
 def read_outcome(folder: Path, trial: str) -> dict[str, Any] | None:
@@ -111,6 +133,7 @@ def read_search(folder: Path, whole: bool = False) -> Search:
         state["seconds"],
         {**settings.base, **settings.fixed},
         tuple(_trial(folder, each, objective.metric, whole) for each in state["trials"]),
+        state.get("planned"),
     )
 
 
@@ -147,6 +170,7 @@ def _trial(folder: Path, row: dict[str, Any], metric: str, whole: bool) -> Trial
         tuple(curve),
         facts.get("worker", ""),
         facts.get("began", 0.0),
+        facts.get("ended", 0.0),
         facts.get("seconds", 0.0),
         facts.get("overhead_seconds", 0.0),
         facts.get("size"),

@@ -23,6 +23,9 @@ Algorithm = Literal["random", "grid", "bayesian", "hyperband"]
 FEWEST = 20
 """Trials of a search that is given no number of its own, but for "grid" and "hyperband"."""
 
+SHORTEST_LEASE = 10
+"""Seconds; a sign of life takes 2, and an answer of the chief may take as long as this."""
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -55,7 +58,7 @@ class SearchOptions(Generic[C]):
     """Refuse models with more weights; 0: no limit."""
     max_latency_ms: float = 0.0
     """Refuse models whose median answer takes longer, one row at a time, exported and asked over
-    gRPC on this machine; 0: no limit."""
+    gRPC on this machine, beside what the other workers do there; 0: no limit."""
     latency: bool = False
     """Measure that answer for every trial, without a limit."""
 
@@ -219,8 +222,8 @@ def lease_seconds(text: str) -> float:
     Raises:
         ConfigError: It is no time, or too short for a sign of life.
     """
-    if (length := seconds(text, "lease")) < 1:
-        raise ConfigError(f"lease must be at least 1s, not {text}")
+    if (length := seconds(text, "lease")) < SHORTEST_LEASE:
+        raise ConfigError(f"lease must be at least {SHORTEST_LEASE}s, not {text}")
     return length
 
 

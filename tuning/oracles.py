@@ -6,13 +6,15 @@ from a generator, and guesses by a fit, that it does not store.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras_tuner
 import numpy as np
-from keras_tuner.src.engine.trial import TrialStatus
+from keras_tuner.src.engine.trial import Trial, TrialStatus
 from sklearn.exceptions import ConvergenceWarning
 
 from recipes.headline import Headline
@@ -20,6 +22,9 @@ from recipes.run import Run
 from tuning.durable import NEVER, Durable
 from tuning.spaces import OF_ALGORITHM
 from zoo.errors import ConfigError
+
+PARENT = f"{OF_ALGORITHM}trial_id"
+"""Under this name Hyperband notes which trial one goes on from."""
 
 CANDIDATES = 300
 """Parameters that a Bayesian search chooses the next ones of."""
@@ -36,6 +41,14 @@ class Grid(Durable, keras_tuner.oracles.GridSearchOracle):
     def rounded(value: Any) -> Any:
         """Return a value as the grid has it: it is looked up there."""
         return value
+
+    @property
+    def planned(self) -> int | None:
+        """All combinations, if none depends on others."""
+        space = self.get_space().space
+        if self.max_trials or any(each.conditions for each in space):
+            return self.max_trials
+        return math.prod(len([*each.values]) for each in space)
 
     def get_state(self) -> dict[str, Any]:
         """Return the state with what was visited, which the original forgets."""
@@ -113,10 +126,17 @@ class Hyperband(Durable, keras_tuner.oracles.HyperbandOracle):
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Return the base, and then what the brackets say."""
-        if self.start_order:
-            return super().populate_space(trial_id)
-        values = {**(self._random_values() or {}), f"{OF_ALGORITHM}epochs": self.max_epochs}
-        return {"status": TrialStatus.RUNNING, "values": values}
+        if not self.start_order:
+            values = {**(self._random_values() or {}), f"{OF_ALGORITHM}epochs": self.max_epochs}
+            return {"status": TrialStatus.RUNNING, "values": values}
+        while True:
+            with self._failed_as_worst():
+                answer = super().populate_space(trial_id)
+            parent = (answer.get("values") or {}).get(PARENT)
+            if parent is None or self.trials[parent].status == TrialStatus.COMPLETED:
+                return answer
+            # Too few are left for this rung: what failed has failed here too, untried.
+            self._places(trial_id)[0]["id"] = parent
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from `get_state`, with as many sweeps as are wanted now."""
@@ -124,9 +144,41 @@ class Hyperband(Durable, keras_tuner.oracles.HyperbandOracle):
         super().set_state(state)
         self.hyperband_iterations = sweeps
 
-    def _wanted(self) -> set[str]:
+    @property
+    def planned(self) -> int | None:
+        """Trials of one sweep and the start; None if there is no end of sweeps."""
+        if self.max_trials or self.hyperband_iterations != 1:
+            return self.max_trials
+        rungs = [(b, r) for b in range(self._get_num_brackets()) for r in range(b + 1)]
+        return 1 + sum(self._get_size(*rung) for rung in rungs)
+
+    @contextlib.contextmanager
+    def _failed_as_worst(self) -> Iterator[None]:
+        """Let a rung count what failed or was refused; the original waits for it for ever."""
+        every = self.trials
+        worst = math.inf if self.objective.direction == "min" else -math.inf
+        seen = dict(every)
+        for name, trial in every.items():
+            if trial.status == TrialStatus.FAILED:
+                seen[name] = Trial(trial.hyperparameters, name, TrialStatus.COMPLETED)
+                seen[name].score = worst
+        self.trials = seen
+        try:
+            yield
+        finally:
+            self.trials = every
+
+    def _places(self, trial_id: str) -> list[dict[str, Any]]:
+        """Return the places of a trial in the brackets under way."""
         places = [info for bracket in self._brackets for rung in bracket["rounds"] for info in rung]
-        return super()._wanted() | {info["id"] for info in places}
+        return [info for info in places if info["id"] == trial_id]
+
+    def _wanted(self) -> set[str]:
+        """Return what a rung may go on from, or a trial under way is about to."""
+        under_way = [*self._waiting, *(trial.trial_id for trial in self.ongoing_trials.values())]
+        parents = {self.trials[name].hyperparameters.values.get(PARENT) for name in under_way}
+        held = {name for name in self.trials if self._places(name)}
+        return super()._wanted() | held | (parents - {None})
 
 
 ORACLES: dict[str, type[Durable]] = {

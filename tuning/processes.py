@@ -18,6 +18,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from serving.following import FOLLOWS, end_with
+
 PRELOADED = (
     "tensorflow",
     "keras",
@@ -93,27 +95,6 @@ class Child:
 WORKERS = "SEQZOO_WORKERS"
 """Names of all workers there are, for a chief whose workers are on its own machine."""
 
-FOLLOWS = "SEQZOO_FOLLOWS"
-"""Set for a process whose standard input is the pipe of its parent."""
-
-
-def follow_parent() -> None:
-    """Let this process end when the one that started it as a `Child` does."""
-    if os.environ.pop(FOLLOWS, ""):
-        _end_with(lambda: os.read(0, 1))  # raw: a buffered reader cannot be left at exit
-
-
-def _end_with(wait: Callable[[], Any]) -> None:
-    """End this process as soon as `wait` returns or fails."""
-
-    def watch() -> None:
-        try:
-            wait()
-        finally:
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
 
 class Fresh:
     """A function that runs in a process of its own.
@@ -177,5 +158,5 @@ def _run(pipe: Connection, log: Path, function: Callable[..., Any], arguments: A
     with log.open("ab") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
-    _end_with(pipe.recv)  # nothing is ever sent: it fails when the parent is gone
+    end_with(pipe.recv)  # nothing is ever sent: it fails when the parent is gone
     sys.exit(function(*arguments) or 0)

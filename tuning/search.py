@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from recipes.commands import read_metrics
-from recipes.run import refuse_other
 from tuning.board import Board
-from tuning.folder import BEAT, LOG, best_folder, read_search, worker_folder
+from tuning.folder import BEAT, LOG, best_folder, read_search, refuse_other_search, worker_folder
 from tuning.options import LocalOptions, Settings, seconds
 from tuning.processes import WORKERS, Child, last_line
 from tuning.trials import Search
@@ -47,8 +46,8 @@ def search(name: str, words: Sequence[str], settings: Settings, options: LocalOp
         TrainingError: No trial succeeded, or the chief or a worker cannot be kept running.
     """
     folder = options.run_dir
-    refuse_other(folder, name, settings.to_json())
-    with Board(folder, options.most) as board:
+    refuse_other_search(folder, settings)
+    with Board(folder, seconds(options.budget, "budget")) as board:
         crew = Crew(name, words, options, board.tell)
         try:
             while not crew.is_done():

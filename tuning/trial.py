@@ -19,12 +19,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recipes import config as configuration
 from recipes.headline import Headline
-from recipes.run import CHECKPOINT, HISTORY, Run
+from recipes.run import CHECKPOINT, HISTORY, Run, refuse_other
 from serving.files import replace
 from tuning.folder import (
     OUTCOME,
+    attempt_at,
     best_folder,
     read_outcome,
     read_trial_config,
@@ -32,7 +35,7 @@ from tuning.folder import (
     when_free,
 )
 from tuning.options import Settings
-from tuning.spaces import OF_ALGORITHM, load_space
+from tuning.spaces import OF_ALGORITHM, load_space, unknown_parameters
 from tuning.spaces import configuration as trial_configuration
 from zoo.errors import ConfigError, SeqZooError
 
@@ -41,6 +44,9 @@ SAME_FOLDER_SECONDS = 20.0
 
 LATENCY_SECONDS = 2.0
 """How long answers are measured for."""
+
+NOT_OURS = 75
+"""Exit code of a trial that another process has, or was given: nothing is said about it."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,14 @@ class Task:
         trial: The trial's name.
         parameters: KerasTuner's `HyperParameters`, as their configuration.
         threads: Cores to use.
+        attempt: The how-manieth time the trial was handed out.
     """
 
     search: Path
     trial: str
     parameters: Mapping[str, Any]
     threads: int
+    attempt: int = 1
 
     @property
     def folder(self) -> Path:
@@ -75,7 +83,8 @@ class Outcome:
         curve: It after each epoch.
         size: Number of weights.
         latency_ms: Median answer of the exported model.
-        seconds: That this took, all in all.
+        seconds: That this attempt took, all in all.
+        trained_seconds: That its training took of these.
         refused: Whether a constraint is broken.
         reason: Why there is no score.
     """
@@ -86,6 +95,7 @@ class Outcome:
     size: int | None = None
     latency_ms: float | None = None
     seconds: float = 0.0
+    trained_seconds: float = 0.0
     refused: bool = False
     reason: str = ""
 
@@ -94,40 +104,55 @@ class Refused(Exception):
     """A constraint of the search is broken."""
 
 
+class NotOurs(Exception):
+    """Another process has the trial, or was given it."""
+
+
 class TrialRun(Run):
-    """A run folder whose training ends at a rung of Hyperband, or when nothing gets better.
+    """The run folder of a trial.
+
+    Training in it ends at a rung of Hyperband, when nothing gets better, and when the trial was
+    given to another worker: this one's may have been frozen, and taken to be lost.
 
     Args:
-        folder, recipe, config: See `Run`.
-        headline: What the trial is judged by.
+        task: The trial.
+        recipe, config: See `Run`.
         epochs: Most of them, 0 for as many as the recipe trains.
         patience: Epochs without a better value after which it ends, 0 for no such end.
+
+    Raises:
+        ConfigError: The folder belongs to another configuration.
+        NotOurs: Another process holds it.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        recipe: str,
-        config: Mapping[str, Any],
-        headline: Headline,
-        epochs: int,
-        patience: int,
+        self, task: Task, recipe: str, config: Mapping[str, Any], epochs: int, patience: int
     ) -> None:
-        super().__init__(folder, recipe, config)
-        self._headline, self._epochs, self._patience = headline, epochs, patience
+        refuse_other(task.folder, recipe, config)
+        try:
+            super().__init__(task.folder, recipe, config)
+        except ConfigError:
+            raise NotOurs from None
+        self._task, self._epochs, self._patience = task, epochs, patience
 
     def goes_on(self, history: Sequence[Mapping[str, float]]) -> bool:
-        """Say whether another epoch is worth it."""
+        """Say whether another epoch is worth it.
+
+        Raises:
+            NotOurs: Another worker was given the trial.
+        """
+        if attempt_at(self._task.search, self._task.trial) > self._task.attempt:
+            raise NotOurs
         if self._epochs and len(history) >= self._epochs:
             return False
-        metric = self._headline.metric
-        values = [row[metric] for row in history if metric in row]
-        if not self._patience or len(values) <= self._patience:
+        if not self._patience or len(history) <= self._patience:
             return True
-        before, lately = values[: -self._patience], values[-self._patience :]
-        return self._headline.is_better(
-            best_of(lately, self._headline), best_of(before, self._headline)
-        )
+        return len(history) - 1 - self._best_epoch() < self._patience
+
+    def _best_epoch(self) -> int:
+        """Return the best epoch so far by what the recipe itself judges by, from 0."""
+        with np.load(self.path(CHECKPOINT)) as arrays:
+            return int(json.loads(str(arrays["state"]))["best_epoch"])
 
 
 def run_trial(task: Task) -> int:
@@ -136,6 +161,8 @@ def run_trial(task: Task) -> int:
     outcome = Outcome()
     try:
         _try(task, outcome)
+    except NotOurs:
+        return NOT_OURS
     except Refused as refusal:
         outcome.refused, outcome.reason = True, str(refusal)
     except (SeqZooError, MemoryError) as error:
@@ -164,6 +191,11 @@ def _try(task: Task, outcome: Outcome) -> None:
     hp = keras_tuner.HyperParameters.from_config(dict(task.parameters))
     space = load_space(settings.recipe, settings.space)
     config = trial_configuration(space, hp, base, settings.fixed)
+    if late := unknown_parameters(hp, task.parameters["values"]):
+        raise ConfigError(
+            f"the space names parameter '{late[0]}' for some values of others only, which was not "
+            "seen before: put it under hp.conditional_scope"
+        )
     outcome.objective = recipe.HEADLINE.metric
     data = recipe.load(config)
     pipeline = recipe.build(config, data)
@@ -181,9 +213,11 @@ def _try(task: Task, outcome: Outcome) -> None:
     _go_on_from(task, hp.values)
     epochs = hp.values.get(f"{OF_ALGORITHM}epochs", 0)
     values = configuration.to_json(config)
-    trial = (task.folder, settings.recipe, values, recipe.HEADLINE, epochs, settings.patience)
-    with when_free(lambda: TrialRun(*trial), SAME_FOLDER_SECONDS) as run:
+    trial = (task, settings.recipe, values, epochs, settings.patience)
+    with when_free(lambda: TrialRun(*trial), SAME_FOLDER_SECONDS, NotOurs) as run:
+        began = time.monotonic()
         trained = recipe.train(config, data, pipeline, run)
+        outcome.trained_seconds = time.monotonic() - began
         history = run.read_json(HISTORY)
     headline = dataclasses.replace(
         recipe.HEADLINE, metric=trained.get("headline", recipe.HEADLINE.metric)

@@ -24,9 +24,11 @@ class Trial:
         score: The best value of the objective on the validation part; None without one.
         curve: The objective after each epoch, as far as it was trained.
         worker: Who ran it.
-        began: Seconds since 1970.
+        began, ended: Seconds since 1970, of being handed out first and of being recorded; 0 = not
+            yet.
         seconds: Of loading, building and training, of the attempt that ended.
-        overhead_seconds: From being handed out to being recorded, beyond `seconds`.
+        overhead_seconds: From being handed out to being recorded, of that attempt, beyond its
+            training alone.
         size: Number of weights of the model.
         latency_ms: Median answer of the exported model, one row at a time, by the embedded server.
         reason: Why it failed or was refused.
@@ -41,12 +43,18 @@ class Trial:
     curve: Sequence[float] = ()
     worker: str = ""
     began: float = 0.0
+    ended: float = 0.0
     seconds: float = 0.0
     overhead_seconds: float = 0.0
     size: int | None = None
     latency_ms: float | None = None
     reason: str = ""
     config: dict[str, Any] | None = None
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """When it began and when it ended; at once, as long as it has not."""
+        return self.began, max(self.began, self.ended)
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,7 @@ class Search:
         seconds: That trials were running, over all processes that worked on it.
         base: The configuration that the search started from, as JSON values.
         trials: What was tried.
+        planned: How many trials there will be; None if that is not known.
     """
 
     recipe: str
@@ -70,6 +79,7 @@ class Search:
     seconds: float
     base: dict[str, Any]
     trials: Sequence[Trial] = field(default_factory=tuple)
+    planned: int | None = None
 
     @property
     def completed(self) -> list[Trial]:

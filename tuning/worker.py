@@ -16,10 +16,10 @@ import grpc
 from keras_tuner.src import protos
 from keras_tuner.src.engine.trial import Trial, TrialStatus
 
-from recipes.run import HISTORY
-from tuning.folder import BEAT, LOG, exact, read_outcome, trial_folder, worker_folder
+from recipes.run import CHECKPOINT, HISTORY
+from tuning.folder import BEAT, LOG, exact, read_outcome, worker_folder
 from tuning.processes import Fresh, preload
-from tuning.trial import Outcome, Task, run_trial, write_outcome
+from tuning.trial import NOT_OURS, Outcome, Task, run_trial, write_outcome
 from zoo.errors import ConfigError, DataError
 
 BEAT_SECONDS = 2.0
@@ -41,8 +41,9 @@ class Worker:
         folder: The search folder, on a file system that chief and workers share.
         name: Of this worker; unique among those at work.
         threads: Cores to use.
-        lease: Seconds without a finished epoch after which a trial is taken to hang, and seconds
-            that an unreachable chief is waited for.
+        lease: Seconds without a finished epoch or another checkpoint, of which there is one a
+            minute, after which a trial is taken to hang, and seconds that an unreachable chief is
+            waited for.
 
     Raises:
         ConfigError: KERASTUNER_ORACLE_IP or KERASTUNER_ORACLE_PORT is missing.
@@ -77,14 +78,16 @@ class Worker:
 
     def _run(self, trial: Trial) -> None:
         """Run a trial to its end, unless the chief has other plans for it."""
-        task = Task(self.folder, trial.trial_id, _parameters(trial), self.threads)
+        attempt = int(trial.metrics.get_last_value("attempt"))
+        task = Task(self.folder, trial.trial_id, _parameters(trial), self.threads, attempt)
         if read_outcome(self.folder, trial.trial_id) is None:
+            began = time.monotonic()
             process = Fresh(run_trial, task, log=task.folder / LOG)
-            if not self._watch(process, trial):
-                process.kill()
-                return
+            failure = self._watch(process, task)
             if read_outcome(self.folder, trial.trial_id) is None:
-                write_outcome(task, Outcome(reason=_cause(process.exit_code)))
+                if failure is None or not self._is_ours(task):
+                    return
+                write_outcome(task, Outcome(reason=failure, seconds=time.monotonic() - began))
         # Parameters and score are in the folder; the protocol's message of a trial has no reason.
         ended = protos.get_proto().Trial(trial_id=trial.trial_id)
         self._ask("EndTrial", protos.get_service().EndTrialRequest(trial=ended))
@@ -93,33 +96,31 @@ class Worker:
         request = protos.get_service().CreateTrialRequest(tuner_id=self.name)
         return Trial.from_proto(self._ask("CreateTrial", request).trial)
 
-    def _watch(self, process: Fresh, trial: Trial) -> bool:
-        """Wait for the end of a trial; False if the chief wants it stopped."""
-        attempt = trial.metrics.get_last_value("attempt")
-        history = trial_folder(self.folder, trial.trial_id) / HISTORY
+    def _watch(self, process: Fresh, task: Task) -> str | None:
+        """Wait for the end of a trial, and say why it ended if it says nothing itself.
+
+        None: the chief wants it left alone, or another process has it.
+        """
         alive = told = time.monotonic()
-        age = _modified(history)
+        age = _progress(task)
         while not process.join(_TICK):
             now = time.monotonic()
-            if _modified(history) != age:
-                age, alive = _modified(history), now
-            if now - alive > self.lease:
-                process.kill()
-                write_outcome(
-                    Task(self.folder, trial.trial_id, {}, 1),
-                    Outcome(reason=f"no epoch ended within {self.lease:.0f} s"),
-                )
-                return True
+            if _progress(task) != age:
+                age, alive = _progress(task), now
             if now - told > BEAT_SECONDS:
                 told = now
-                if not self._is_ours(trial, attempt):
-                    return False
-        return True
+                if not self._is_ours(task):
+                    process.kill()
+                    return None
+            if now - alive > self.lease:
+                process.kill()
+                return f"no epoch ended within {self.lease:.0f} s"
+        return None if process.exit_code == NOT_OURS else _cause(process.exit_code)
 
-    def _is_ours(self, trial: Trial, attempt: float) -> bool:
+    def _is_ours(self, task: Task) -> bool:
         """Give a sign of life; False if the chief has stopped the trial or given it away."""
         self._beat.touch()
-        request = protos.get_service().UpdateTrialRequest(trial_id=trial.trial_id)
+        request = protos.get_service().UpdateTrialRequest(trial_id=task.trial)
         try:
             answer = self._chief.UpdateTrial(request, timeout=BEAT_SECONDS)
         except grpc.RpcError:
@@ -127,7 +128,7 @@ class Worker:
         known = Trial.from_proto(answer.trial)
         if known.status == TrialStatus.STOPPED:
             return False
-        return known.metrics.get_last_value("attempt") == attempt
+        return known.metrics.get_last_value("attempt") == task.attempt
 
     def _ask(self, method: str, request: Any) -> Any:
         """Ask the chief, again and again while it is away.
@@ -170,9 +171,7 @@ def _cause(exit_code: int) -> str:
     return f"the trial's process was ended by {name}{memory}"
 
 
-def _modified(file: Path) -> float:
-    """Return when a file was last written, 0 if it is not there."""
-    try:
-        return file.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+def _progress(task: Task) -> list[int]:
+    """Return when a trial last wrote down where it stands, in nanoseconds."""
+    files = [task.folder / name for name in (HISTORY, CHECKPOINT)]
+    return [file.stat().st_mtime_ns if file.exists() else 0 for file in files]

@@ -8,14 +8,17 @@ import sys
 from collections.abc import Sequence
 
 from serving.errors import ServingError
+from serving.following import follow_parent
 from serving.server import flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the flags, then serve until stopped; return the exit code of what could not start.
 
-    The process ends with the server, whatever calls are still running in threads.
+    The process ends with the server, whatever calls are still running in threads, and with the one
+    that launched it.
     """
+    follow_parent()
     options = flags.parse(sys.argv[1:] if arguments is None else arguments)
     from serving.server import configs
     from serving.server.addresses import bind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.errors import ServerFault, TimedOut
+from serving.following import FOLLOWS
 
 _GRPC = re.compile(r"Running gRPC ModelServer at (\S+) \.\.\.")
 _REST = re.compile(r"Exporting HTTP/REST API at:(\S+) \.\.\.")
@@ -61,7 +63,13 @@ def launch(
     with tempfile.TemporaryDirectory(prefix="seqzoo-server-") as folder:
         out, log = Path(folder, "stdout"), Path(folder, "stderr")
         with out.open("wb") as stdout, log.open("wb") as stderr:
-            process = subprocess.Popen(command, stdout=stdout, stderr=stderr)
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=stdout,
+                stderr=stderr,
+                env={**os.environ, FOLLOWS: "1"},
+            )
         try:
             address, rest = _wait(process, out, log, timeout)
             yield RunningServer(address, f"http://{rest}", process, log)
@@ -99,3 +107,5 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    assert process.stdin
+    process.stdin.close()

@@ -45,6 +45,21 @@ def test_a_server_that_ends_at_once_is_reported(tmp_path: Path) -> None:
         pass
 
 
+def test_it_ends_with_the_process_that_launched_it(toy_base_path: Path) -> None:
+    program = (
+        "import sys, time\nfrom serving.server import launch\n"
+        "with launch('toy', sys.argv[1]) as server:\n"
+        "    print(server.process.pid, flush=True)\n    time.sleep(600)\n"
+    )
+    words = [sys.executable, "-c", program, str(toy_base_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        server = Path("/proc", parent.stdout.readline().strip())
+        assert server.exists()
+        parent.kill()
+    wait_until(lambda: not server.exists())
+
+
 def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

@@ -45,6 +45,8 @@ def search(trials: int = 60, *, lower_is_better: bool = False, latency: bool = T
         seconds = 0.0 if trial.status == REFUSED else float(random.uniform(20, 90))
         overhead = float(random.uniform(1.2, 2.8))
         times = {"began": clocks[worker], "seconds": seconds, "overhead_seconds": overhead}
+        if trial.status != RUNNING:
+            times["ended"] = clocks[worker] + seconds + overhead
         rows.append(dataclasses.replace(trial, worker=worker, **times))
         clocks[worker] += seconds + overhead
         if index == trials // 2:  # switched off for a night
@@ -125,6 +127,7 @@ def only(*scores: float | None, **other: Any) -> Search:
             () if score is None else (score,),
             seconds=1.0,
             began=BEGAN + index,
+            ended=BEGAN + index + 1,
             reason="out of memory" if score is None else "",
         )
         for index, score in enumerate(scores)

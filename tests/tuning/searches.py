@@ -67,7 +67,8 @@ def write_outcome(folder: Path, trial: str, **facts: Any) -> None:
     """Leave an outcome as a trial's process does."""
     file = trial_folder(folder, trial) / OUTCOME
     file.parent.mkdir(parents=True, exist_ok=True)
-    usual = {"score": 0.5, "objective": "accuracy", "curve": [0.5], "size": 7, "seconds": 1.0}
+    usual = {"score": 0.5, "objective": "accuracy", "curve": [0.5], "size": 7}
+    usual |= {"seconds": 1.0, "trained_seconds": 0.5}
     usual |= {"latency_ms": None, "refused": False, "reason": ""}
     file.write_text(json.dumps({**usual, **facts}), encoding="utf-8")
 

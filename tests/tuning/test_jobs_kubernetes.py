@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from tests.tools import (
 )
 from tests.tuning.clusters import Cluster, Pod, Processes, calls, outlasts, processes
 from tuning import jobs
+from tuning.folder import BEAT, worker_folder
 from tuning.jobs import KubernetesJob, kubernetes
 
 ODD = ("--note", 'it\'s $HOME $(INDEX) $$ "q" \\ `id`\n two  lines, größer ☃ 😀', "")
@@ -313,6 +316,29 @@ class TestSearch:
         third = self.start(pod, search, running)
         assert [second.wait(30), third.wait(30)] == [0, 0]
         assert self.done(search) == [f"trial-{number}" for number in range(1, 7)]
+
+    def test_a_worker_without_a_sign_of_life_is_not_alive(
+        self, search: Cluster, running: Processes
+    ):
+        job = search.manifest("workers.yaml")
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        command = container["livenessProbe"]["exec"]["command"]
+        pod = search.pods("workers.yaml")[1]
+        beat = worker_folder(search.volume / "runs", "worker-1") / BEAT
+        assert pod.environment["BEAT"] == str(beat)
+
+        def probe() -> int:
+            return running.start(command, pod.environment, search.volume).wait(30)
+
+        assert probe() == 0  # it has not begun yet
+        beat.parent.mkdir(parents=True)
+        beat.touch()
+        assert probe() == 0
+        os.utime(beat, (time.time() - 400, time.time() - 400))
+        assert probe() == 1
+        waiting = self.start(pod, search, running)  # without a chief
+        wait_until(lambda: probe() == 0)
+        assert outlasts(waiting)
 
     def test_a_fault_of_its_own_is_tried_again_and_then_ends_all(
         self, tmp_path: Path, running: Processes

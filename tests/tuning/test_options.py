@@ -51,7 +51,7 @@ def test_fixed_fields_have_their_types() -> None:
         (["--workers", "0"], "workers must be at least 1, not 0"),
         (["--port", "70000"], "port must be from 0 to 65535, not 70000"),
         (["--budget", "long"], "budget must be a time such as"),
-        (["--lease", "0s"], "lease must be at least 1s, not 0s"),
+        (["--lease", "0s"], "lease must be at least 10s, not 0s"),
         (["--trials", "-1"], "trials must be at least 0, not -1"),
         (["--algorithm", "evolution"], "evolution"),
         (["--worker", "2"], "unknown option '--worker'; did you mean '--workers'"),

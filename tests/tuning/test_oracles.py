@@ -93,6 +93,45 @@ class TestHyperband:
         close(chief)
         assert len([*tmp_path.glob(f"trials/*/{CHECKPOINT}")]) == 4
 
+    def test_what_fails_or_is_refused_leaves_its_rung_to_the_others(self, tmp_path: Path) -> None:
+        chief, ended = open_oracle(tmp_path, "hyperband"), []
+        while (trial := chief.create_trial("worker-0")).status == "RUNNING":
+            values, number = trial.hyperparameters.values, len(ended)
+            # Of the nine of the first rung seven fail, so that two are left for three places.
+            failed = 1 <= number <= 7
+            score = None if failed else 0.5 + number / 100
+            write_outcome(tmp_path, trial.trial_id, score=score, refused=number == 3)
+            chief.end_trial(trial)
+            ended.append((values["tuner/epochs"], values.get("tuner/trial_id"), failed))
+        planned = chief.planned
+        close(chief)
+        parents = {parent for _, parent, _ in ended if parent}
+        assert parents and not any(ended[int(parent)][2] for parent in parents)
+        epochs = [row[0] for row in ended[1:]]
+        assert (epochs.count(1), epochs.count(9)) == (9, 1 + 2 + 3)  # the last rungs are full
+        assert planned == len(ended) + 1  # a place of the first bracket's second rung stays free
+
+    def test_weights_are_kept_until_the_next_of_its_line_has_taken_them(
+        self, tmp_path: Path
+    ) -> None:
+        chief = open_oracle(tmp_path, "hyperband")
+        while True:
+            trial = chief.create_trial("worker-0")
+            parent = trial.hyperparameters.values.get("tuner/trial_id")
+            if trial.hyperparameters.values["tuner/epochs"] == 9 and parent:
+                break
+            file = trial_folder(tmp_path, trial.trial_id) / CHECKPOINT
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"weights")
+            write_outcome(tmp_path, trial.trial_id, score=0.5)
+            chief.end_trial(trial)
+        other = chief.create_trial("worker-1")  # by now the bracket has all its trials
+        write_outcome(tmp_path, other.trial_id, score=0.9)
+        chief.end_trial(other)
+        close(chief)
+        assert not chief._places(parent)
+        assert (trial_folder(tmp_path, parent) / CHECKPOINT).exists()
+
     def test_it_takes_three_epochs(self, tmp_path: Path) -> None:
         from recipes.run import Run
         from tests.tuning.searches import ACCURACY, parameters

@@ -90,8 +90,8 @@ class TestBestOverTime:
 
     def test_a_night_without_a_trial_is_left_out(self):
         trials = [
-            Trial("0", COMPLETED, {}, 0.5, began=BEGAN, seconds=50.0, overhead_seconds=10.0),
-            Trial("1", COMPLETED, {}, 0.6, began=BEGAN + 30_000, seconds=60.0),
+            Trial("0", COMPLETED, {}, 0.5, began=BEGAN, ended=BEGAN + 60),
+            Trial("1", COMPLETED, {}, 0.6, began=BEGAN + 30_000, ended=BEGAN + 30_060),
         ]
         axes = figures.best_over_time(only(trials=tuple(trials))).axes[0]
         times = [x for line in axes.lines if line.get_label() == "trial" for x in line.get_xdata()]
@@ -100,7 +100,7 @@ class TestBestOverTime:
 
     @pytest.mark.parametrize(("seconds", "unit"), [(60, "sec"), (600, "min"), (60_000, "hours")])
     def test_the_unit_fits_the_length(self, seconds: float, unit: str):
-        one = Trial("0", COMPLETED, {}, 0.5, began=BEGAN, seconds=seconds)
+        one = Trial("0", COMPLETED, {}, 0.5, began=BEGAN, ended=BEGAN + seconds)
         axes = figures.best_over_time(only(trials=(one,))).axes[0]
         assert axes.get_xlabel().startswith(unit)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from serving.following import FOLLOWS
 from tests.tuning.commands import TINY, command, run
 from tuning.confirmation import read_confirmation
-from tuning.folder import ORACLE, best_folder, read_search
-from tuning.processes import FOLLOWS
+from tuning.folder import ORACLE, best_folder, curve_of, read_search
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,14 @@ class TestFinishedSearch:
         assert report["trials_per_hour"] > 0 and report["overhead_seconds_per_trial"] >= 0
         best = json.loads(run("best", str(folder)).stdout)
         assert best == report["best"]["config"]
+        config, again = tmp_path / "best.json", tmp_path / "again"
+        config.write_text(json.dumps(best))
+        words = ["train", "--config", str(config), "--run-dir", str(again)]
+        done = subprocess.run(
+            [sys.executable, "-m", "recipes", "sentiment", *words], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert report["best"]["score"] == pytest.approx(max(curve_of(again, "accuracy")), abs=1e-6)
 
     @pytest.mark.parametrize(
         ("words", "message"),
@@ -99,13 +108,15 @@ class TestFinishedSearch:
             (["--algorithm", "grid"], "was started with algorithm='random', not 'grid'"),
             (["--units", "8"], "was started with base.units=16, not 8"),
             (["--fix", "cell=gru"], "was started with fixed.cell=None, not 'gru'"),
+            (["--recipe"], "is a search for recipe 'sentiment', not 'forecasting'"),
         ],
     )
     def test_another_search_may_not_have_its_folder(
         self, words: list[str], message: str, finished: tuple[Path, str]
     ) -> None:
         before = (finished[0] / ORACLE).read_bytes()
-        done = run("run", *TINY, *words, "--run-dir", str(finished[0]))
+        words = ["forecasting"] if words == ["--recipe"] else [*TINY, *words]
+        done = run("run", *words, "--run-dir", str(finished[0]))
         assert done.returncode == 2 and message in done.stderr
         assert len(done.stderr.splitlines()) == 1
         assert (finished[0] / ORACLE).read_bytes() == before
@@ -136,6 +147,20 @@ class TestMisuse:
         assert line.startswith("error: unknown field 'unitz'; did you mean 'units'?")
 
     @pytest.mark.slow
+    def test_a_space_without_a_parameter(self, tmp_path: Path) -> None:
+        space = tmp_path / "mine.py"
+        space.write_text("def space(hp, base):\n    return base\n")
+        line = self.refused("run", *TINY, "--space", str(space), folder=tmp_path / "run")
+        assert line.startswith("error: the space is empty")
+
+    def test_the_folder_of_a_training(self, tmp_path: Path) -> None:
+        config = tmp_path / "config.json"
+        config.write_text('{"recipe": "sentiment", "units": 8}')
+        done = run("run", *TINY, "--run-dir", str(tmp_path))
+        assert done.returncode == 2 and "is a run of recipe 'sentiment', no search" in done.stderr
+        assert [*tmp_path.iterdir()] == [config]
+
+    @pytest.mark.slow
     def test_data_that_is_not_there(self, tmp_path: Path) -> None:
         table = tmp_path / "none.csv"
         line = self.refused("run", *TINY, "--data", str(table), folder=tmp_path / "run")
@@ -157,10 +182,10 @@ class TestMisuse:
         (tmp_path / "config.json").write_text("{}")
         environment = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": "9"}
         environment |= {**os.environ, **environment, "KERASTUNER_TUNER_ID": "w"}
-        words = command("worker", "--run-dir", str(tmp_path), "--lease", "2s")
+        words = command("worker", "--run-dir", str(tmp_path), "--lease", "10s")
         done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120)
         assert done.returncode == 2
-        assert "no answer from a chief at 127.0.0.1:9 within 2 s" in done.stderr
+        assert "no answer from a chief at 127.0.0.1:9 within 10 s" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
     @pytest.mark.slow
@@ -171,6 +196,20 @@ class TestMisuse:
         assert "budget 1s is too small for one trial" in done.stderr
         more = run("run", *TINY, "--budget", "40s", "--run-dir", str(folder))
         assert more.returncode == 0, more.stderr
+
+    @pytest.mark.slow
+    def test_a_budget_that_ends_while_trials_run_keeps_them(self, tmp_path: Path) -> None:
+        words = ["run", *TINY, "--epochs", "60", "--workers", "2", "--run-dir", str(tmp_path / "a")]
+        done = run(*words, "--budget", "45s")
+        assert done.returncode == 0, done.stderr
+        first = read_search(tmp_path / "a")
+        running = [trial.id for trial in first.trials if trial.status == "running"]
+        assert running and first.best
+        done = run(*words, "--trials", str(len(first.trials)))
+        assert done.returncode == 0, done.stderr
+        second = read_search(tmp_path / "a")
+        assert [trial.id for trial in second.trials] == [trial.id for trial in first.trials]
+        assert {trial.status for trial in second.trials} == {"completed"}
 
 
 @pytest.mark.slow

@@ -10,7 +10,13 @@ import pytest
 
 from recipes import RECIPES, recipe
 from tuning.options import LocalOptions
-from tuning.spaces import configuration, discover, load_space
+from tuning.spaces import (
+    configuration,
+    differences,
+    discover,
+    load_space,
+    unknown_parameters,
+)
 from zoo.errors import ConfigError, DataError, UnknownNameError
 
 
@@ -54,14 +60,58 @@ class TestDiscovery:
         hp = discover(load_space("speech"), self.BASE, {"front": "stack", "units": 96})
         space = load_space("speech")
         config = configuration(space, hp, self.BASE, {"front": "stack", "units": 96})
-        assert (config.front, config.units, config.reduction) == ("stack", 96, 2)
+        assert (config.front, config.units, config.reduction) == ("stack", 96, 4)
         assert {type(each).__name__ for each in hp.space if each.name == "units"} == {"Fixed"}
 
-    def test_where_the_base_lies_outside_the_first_choice_is_taken(self) -> None:
-        base = recipe("sentiment").PRESETS["tiny"]  # 16 units
-        hp = discover(load_space("sentiment"), base, {})
-        assert hp.values["units"] == 32
-        assert hp.values["learning_rate"] == 5e-4
+    @pytest.mark.parametrize(
+        ("name", "preset"),
+        [(name, preset) for name in RECIPES for preset in recipe(name).PRESETS],
+    )
+    def test_the_first_trial_is_the_start_whatever_that_is(self, name: str, preset: str) -> None:
+        base, space = recipe(name).PRESETS[preset], load_space(name)
+        assert configuration(space, discover(space, base, {}), base, {}) == base
+
+    def test_a_range_is_extended_to_hold_the_start(self) -> None:
+        base = replace(recipe("sentiment").PRESETS["base"], units=48, dropout=0.9, layers=4)
+        found = {each.name: each for each in discover(load_space("sentiment"), base, {}).space}
+        assert found["units"].values == [32, 48, 64, 96, 128]
+        assert (found["dropout"].max_value, found["layers"].max_value) == (0.9, 4)
+
+    def test_what_cannot_begin_at_the_start_is_told(self) -> None:
+        base = replace(recipe("sentiment").PRESETS["base"], dropout=0.0)
+
+        def space(hp: Any, base: Any) -> Any:
+            return replace(base, dropout=hp.Float("dropout", 0.1, 0.5, sampling="log"))
+
+        first = configuration(space, discover(space, base, {}), base, {})
+        assert differences(first, base) == ["dropout 0.1 instead of 0.0"]
+
+    def test_parameters_behind_a_plain_if_are_found(self) -> None:
+        def space(hp: Any, base: Any) -> Any:
+            config = replace(base, cell=hp.Choice("cell", ["lstm", "gru"]))
+            if config.cell == "gru":
+                config = replace(config, layers=hp.Int("layers", 1, 3))
+                if config.layers == 3:
+                    config = replace(config, units=hp.Choice("units", [16, 32]))
+            return config
+
+        hp = discover(space, recipe("sentiment").PRESETS["tiny"], {})
+        assert [each.name for each in hp.space] == ["cell", "layers"]
+        hp.values |= {"cell": "gru", "layers": 3}  # two conditions at a time are not tried out
+        configuration(space, hp, recipe("sentiment").PRESETS["tiny"], {})
+        assert unknown_parameters(hp, {"cell", "layers"}) == ["units"]
+
+    def test_a_combination_that_the_recipe_refuses_does_not_refuse_the_space(self) -> None:
+        def space(hp: Any, base: Any) -> Any:
+            return replace(
+                base,
+                streaming=hp.Boolean("streaming"),
+                front=hp.Choice("front", ["stack", "conv"]),
+                search="greedy",
+            )
+
+        hp = discover(space, recipe("speech").PRESETS["base"], {})
+        assert {each.name for each in hp.space} == {"streaming", "front"}
 
     def test_where_everything_is_fixed_there_is_nothing_to_search(self) -> None:
         base = recipe("sentiment").PRESETS["tiny"]

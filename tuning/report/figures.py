@@ -65,10 +65,10 @@ def best_over_time(search: Search) -> Figure:
     Time runs while any trial does: the hours in which the search was switched off are left out.
     """
     ended = [trial for trial in search.trials if trial.status != RUNNING]
-    clock = running_clock([_span(trial) for trial in search.trials])
+    clock = running_clock([trial.span for trial in search.trials])
     unit, length, _ = next(each for each in _UNITS if clock(float("inf")) <= each[2])
     figure, axes, lower = _with_strip(len(ended) > len(search.completed))
-    times = {trial.id: clock(_span(trial)[1]) / length for trial in ended}
+    times = {trial.id: clock(trial.span[1]) / length for trial in ended}
     completed = sorted(search.completed, key=lambda trial: times[trial.id])
     scores, x = _scores(completed), np.array([times[trial.id] for trial in completed])
     shown = _fit_scores(axes, search, scores, "trials")
@@ -155,10 +155,6 @@ def running_clock(spans: Sequence[tuple[float, float]]) -> Callable[[float], flo
         else:
             merged.append([begin, end])
     return lambda moment: sum(max(0.0, min(moment, end) - begin) for begin, end in merged)
-
-
-def _span(trial: Trial) -> tuple[float, float]:
-    return trial.began, trial.began + trial.seconds + trial.overhead_seconds
 
 
 def _scores(trials: Sequence[Trial]) -> NDArray[np.float64]:

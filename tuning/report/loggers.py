@@ -54,7 +54,7 @@ def to_mlflow(search: Search, folder: Path) -> str:
 def _log_to_mlflow(
     mlflow: Any, client: Any, experiment: str, search: Search, folder: Path, trial: Trial
 ) -> None:
-    begin, end = (round(1000 * moment) for moment in (trial.began, trial.began + trial.seconds))
+    begin, end = (round(1000 * moment) for moment in trial.span)
     run = client.create_run(
         experiment,
         start_time=begin,

@@ -169,9 +169,10 @@ def curve_points(trial: Trial) -> Iterator[tuple[int, float, float]]:
 
     Nobody wrote down when an epoch ended: they are spread evenly over the trial's time.
     """
+    begin, end = trial.span
     for epoch, value in enumerate(trial.curve, 1):
         if math.isfinite(value):
-            yield epoch, float(value), trial.began + trial.seconds * epoch / len(trial.curve)
+            yield epoch, float(value), begin + (end - begin) * epoch / len(trial.curve)
 
 
 def _is_base(search: Search, trial: Trial) -> bool:

@@ -69,7 +69,7 @@ def _events(search: Search, trial: Trial) -> list[Any]:
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
     from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
-    end = trial.began + trial.seconds
+    end = trial.span[1]
     values = {_text(name): _value(each) for name, each in trial.parameters.items()}
     # A trial is a group of its own, or equal parameters would be shown as one row.
     events = [_event(trial.began, hparams_pb(values, trial.id, trial.began))]

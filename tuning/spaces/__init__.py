@@ -4,18 +4,21 @@ A space is a module with one function, `space(hp, base) -> Config`: from KerasTu
 `HyperParameters` and a starting configuration to the configuration of a trial. It reads no data
 and builds no model. A file of your own with such a function is given by `--space FILE.py`.
 
-A parameter that is named as a field begins at that field's value of `base`, if its range holds it,
-so that the first trial of a search is the configuration that the search starts from.
+A parameter that is named as a field begins at that field's value of `base`, and its range is
+extended to hold it, so that the first trial of a search is the configuration that the search starts
+from.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from zoo.errors import ConfigError, DataError, SeqZooError, UnknownNameError
@@ -86,19 +89,14 @@ def discover(function: Function, base: Any, fixed: Mapping[str, Any]) -> Any:
     import keras_tuner
 
     found = keras_tuner.HyperParameters()
-    # Code behind a condition runs only where the condition holds: every branch is visited.
-    branches: list[list[Any]] = [[]]
-    visited: list[list[Any]] = []
-    while branches:
-        conditions = branches.pop()
-        visited.append(conditions)
-        hp = found.copy()
-        for condition in conditions:
-            hp.values[condition.name] = condition.values[0]
-        hp.ensure_active_values()
-        configuration(function, hp, base, fixed)
-        branches += [each for each in hp.inactive_scopes if each not in visited + branches]
-        found.merge(hp.space, overwrite=False)
+    _visit_scopes(function, found, base, fixed)
+    # Code behind a plain `if` names its parameters only when it runs.
+    visited: set[tuple[str, Any]] = set()
+    while new := [pair for pair in _single_values(found) if pair not in visited]:
+        for name, value in new:
+            visited.add((name, value))
+            with contextlib.suppress(ConfigError):  # it may go with other values only
+                _visit_scopes(function, found, base, fixed, {name: value})
     space = keras_tuner.HyperParameters()
     space.merge([_at_home(each, base, fixed) for each in found.space])
     space.ensure_active_values()
@@ -107,23 +105,104 @@ def discover(function: Function, base: Any, fixed: Mapping[str, Any]) -> Any:
     return space
 
 
+def _visit_scopes(
+    function: Function,
+    found: Any,
+    base: Any,
+    fixed: Mapping[str, Any],
+    values: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Add to `found` what a space names where parameters have these values, in all its scopes."""
+    # Code behind a condition runs only where the condition holds: every branch is visited.
+    branches: list[list[Any]] = [[]]
+    visited: list[list[Any]] = []
+    while branches:
+        conditions = branches.pop()
+        visited.append(conditions)
+        hp = found.copy()
+        hp.values.update(values)
+        for condition in conditions:
+            hp.values[condition.name] = condition.values[0]
+        hp.ensure_active_values()
+        configuration(function, hp, base, fixed)
+        branches += [each for each in hp.inactive_scopes if each not in visited + branches]
+        found.merge(hp.space, overwrite=False)
+
+
+def _single_values(space: Any) -> list[tuple[str, Any]]:
+    """Return the values by which a space may decide, with their parameters."""
+    import keras_tuner.engine.hyperparameters as kinds
+
+    pairs: list[tuple[str, Any]] = []
+    for each in space.space:
+        if isinstance(each, kinds.Choice | kinds.Boolean):
+            pairs += [(each.name, value) for value in each.values]
+        elif isinstance(each, kinds.Int):
+            pairs += [(each.name, each.min_value), (each.name, each.max_value)]
+    return pairs
+
+
+def differences(config: Any, base: Any) -> list[str]:
+    """Return the fields by which a configuration differs from another, with both values."""
+    names = [field.name for field in dataclasses.fields(base)]
+    return [
+        f"{name} {getattr(config, name)!r} instead of {getattr(base, name)!r}"
+        for name in names
+        if getattr(config, name) != getattr(base, name)
+    ]
+
+
+def unknown_parameters(space: Any, known: Iterable[str]) -> list[str]:
+    """Return the parameters that a space named only now, after it was searched for all of them."""
+    return [each.name for each in space.space if each.name not in known]
+
+
 def _at_home(parameter: Any, base: Any, fixed: Mapping[str, Any]) -> Any:
     """Return a parameter that begins at the base's value, or is fixed."""
     name = parameter.name
+    if isinstance(parameter, _fixed_kind()):
+        return parameter
     if name in fixed:
         return _fixed_kind()(name, fixed[name], conditions=parameter.conditions)
     value = getattr(base, name, None)
     config = parameter.get_config()
     if "values" in config:
-        holds = value in config["values"]
+        config |= _choice_with(config, value)
     elif "min_value" in config:
-        numbers = isinstance(value, int | float) and not isinstance(value, bool)
-        holds = numbers and config["min_value"] <= value <= config["max_value"]
-    else:
-        holds = isinstance(value, bool)
-    if not holds or isinstance(parameter, _fixed_kind()):
-        return parameter
-    return type(parameter).from_config({**config, "default": value})
+        config |= _range_with(config, value)
+    elif isinstance(value, bool):
+        config["default"] = value
+    return type(parameter).from_config(config)
+
+
+def _choice_with(config: Mapping[str, Any], value: Any) -> dict[str, Any]:
+    """Return what of a choice changes to begin at a value, which its type allows."""
+    values = [*config["values"]]
+    if _is_number(values[0]) and _is_number(value):
+        # Of False and True KerasTuner has made 0 and 1.
+        kind = float if isinstance(value, float) or isinstance(values[0], float) else int
+        values, value = [*map(kind, values)], kind(value)
+    elif type(value) is not type(values[0]):
+        return {}
+    if value not in values:
+        values.append(value)
+        if config["ordered"]:
+            values.sort()
+    return {"values": values, "default": value}
+
+
+def _range_with(config: Mapping[str, Any], value: Any) -> dict[str, Any]:
+    """Return what of a range changes to begin at a value, if that is a number and not of 0."""
+    if not _is_number(value) or isinstance(value, bool):
+        return {}
+    if config["sampling"] != "linear" and value <= 0:
+        return {}
+    low, high = min(config["min_value"], value), max(config["max_value"], value)
+    return {"min_value": low, "max_value": high, "default": value}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _fixed_kind() -> Any:

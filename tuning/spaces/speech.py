@@ -29,8 +29,9 @@ def space(hp: Any, base: Config) -> Config:
     if base.streaming:
         return config
     front = hp.Choice("front", ["conv", "stack"])
+    usual = base.reduction if base.reduction in (2, 3, 4) else 4
     with hp.conditional_scope("front", ["conv"]):
-        strides = hp.Choice("strides", [4, 2])
+        strides = hp.Choice("strides", [4, 2], default=2 if usual == 2 else 4)
     with hp.conditional_scope("front", ["stack"]):
-        stacked = hp.Int("stacked", 2, 4)
+        stacked = hp.Int("stacked", 2, 4, default=usual)
     return replace(config, front=front, reduction=strides if front == "conv" else stacked)
