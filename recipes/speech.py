@@ -47,7 +47,8 @@ class Config:
     held_out_speaker: str = ""
     """Test on this speaker of the data set alone, and train on the others."""
     validation_fraction: float = 0.1
-    """Share of the rows that chooses epoch and decoder weights; whole speakers, if known."""
+    """Share of the rows that chooses epoch and decoder weights; whole speakers, if known and none
+    is held out by name."""
     test_fraction: float = 0.1
     """Share of the rows that is scored once, where the data set brings no test part."""
 
@@ -205,7 +206,7 @@ def load(config: Config) -> speech.SpeechSplit:
     for reason in examples.left_out:
         print(f"left out: {reason}", file=sys.stderr)
     if config.held_out_speaker:
-        return speech.leave_one_out(examples, config.held_out_speaker)
+        return speech.leave_one_out(examples, config.held_out_speaker, config.validation_fraction)
     fractions = datasets.Fractions(config.validation_fraction, config.test_fraction)
     return speech.split_speech(examples, fractions)
 

@@ -81,6 +81,8 @@ def nearest_centroid(train: SpeechExamples, test: SpeechExamples) -> SpeechBasel
 
 def _mean_mfccs(examples: SpeechExamples) -> np.ndarray:
     """Return `float32[rows, coefficients]`."""
+    import tensorflow as tf
+
     from zoo import preprocessing
 
     encoder = preprocessing.SpeechEncoder(
@@ -91,12 +93,17 @@ def _mean_mfccs(examples: SpeechExamples) -> np.ndarray:
         normalisation="none",
         max_seconds=MAX_SECONDS,
     )
+
+    @tf.function(reduce_retracing=True)  # one graph for all lengths, of each rate
+    def mean(samples: tf.Tensor, rate: int) -> tf.Tensor:
+        sound = preprocessing.resample(samples, rate, RATE)
+        features, _ = encoder.encode(sound[None], tf.shape(sound))
+        return tf.reduce_mean(features[0], axis=0)
+
     rows = []
     for recording in examples.recordings:
         samples, rate = recording.read()
-        sound = preprocessing.resample(samples[: round(MAX_SECONDS * rate)], rate, RATE)
-        features, _ = encoder.encode(sound[None], np.array([len(sound)], np.int32))
-        rows.append(features.numpy()[0].mean(axis=0))
+        rows.append(mean(samples[: round(MAX_SECONDS * rate)], rate).numpy())
     return np.stack(rows)
 
 

@@ -24,6 +24,7 @@ from serving.parity import serve_alone
 from serving.streams import Stream, chunks
 from zoo.errors import DataUnavailableError
 from zoo.pipeline import Pipeline
+from zoo.sound import encode_wav
 from zoo.video import encode_mp4, encode_png, read_frames
 
 pytestmark = pytest.mark.slow
@@ -105,6 +106,25 @@ def test_a_stream_is_understood_over_the_wire_as_a_whole(tmp_path: Path) -> None
                 for chunk in chunks(recording.read()[0], config.rate // 10):
                     stream.feed(chunk)
                 assert stream.end() == text.decode() != ""
+
+
+@pytest.mark.parametrize(("most", "refused"), [(30.0, True), (600.0, False)])
+def test_ten_minutes_of_sound_are_refused_alone_or_heard_where_they_may_be(
+    most: float, refused: bool, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(speech.PRESETS["tiny"], max_seconds=most)
+    pipeline, data = trained(speech, config, tmp_path / "run")
+    first, second = (recording.read()[0] for recording in data.test.recordings[:2])
+    long = np.tile(first, 1 + 600 * config.rate // len(first))[: 600 * config.rate]
+    sounds = [encode_wav(each, config.rate) for each in (first, long, second)]
+    alone = [pipeline.predict({"audio": np.array([each], dtype=object)}) for each in sounds]
+    with clients(tmp_path / "run", tmp_path / "models") as asked:
+        for client in asked.values():
+            answer = client.predict(audio=np.array(sounds, dtype=object))
+            assert [bool(status) for status in answer["status"]] == [False, refused, False]
+            for row, expected in enumerate(alone):
+                assert answer["text"][row].encode() == expected["text"][0]
+    assert (alone[1]["text"][0] == b"") is refused
 
 
 @dataclasses.dataclass

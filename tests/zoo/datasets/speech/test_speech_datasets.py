@@ -94,12 +94,13 @@ class TestSplits:
             speech.split_speech(examples("aaaa"), Fractions(0.1, 0.1))
 
     def test_one_speaker_is_left_out(self):
-        split = speech.leave_one_out(examples("abcabca"), "c")
-        assert [set(part.speakers or ()) for part in split] == [{"b"}, {"a"}, {"c"}]
+        split = speech.leave_one_out(examples("abc" * 10), "c", 0.2)
+        assert [set(part.speakers or ()) for part in split] == [{*"ab"}, {*"ab"}, {"c"}]
+        assert [len(part) for part in split] == [16, 4, 10]
         with pytest.raises(UnknownNameError, match="unknown speaker 'd'"):
-            speech.leave_one_out(examples("abc"), "d")
-        with pytest.raises(DataError, match="takes three known speakers"):
-            speech.leave_one_out(examples("ab"), "a")
+            speech.leave_one_out(examples("abc"), "d", 0.2)
+        with pytest.raises(DataError, match="takes two known speakers"):
+            speech.leave_one_out(examples("aa"), "a", 0.2)
 
     def test_columns_of_other_lengths_and_other_parts_are_refused(self):
         with pytest.raises(DataError, match="2 recordings but 1 splits"):
