@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from zoo.errors import ConfigError
+from zoo.layers.told_path import ToldPath
 
 UNROLLED_STEPS = 32
 """Up to this many steps, where their number is fixed, the time loop becomes plain operations:
@@ -15,7 +16,7 @@ a loop of TensorFlow takes 1.2 to 1.4 times as long to train."""
 
 
 @keras.saving.register_keras_serializable(package="seqzoo")
-class ConvLSTM2D(keras.layers.ConvLSTM2D):
+class ConvLSTM2D(ToldPath, keras.layers.ConvLSTM2D):
     """`keras.layers.ConvLSTM2D` with the same arguments, weights and answers in fewer operations.
 
         i_t = s(W_i * x_t + U_i * h_{t-1} + b_i)        s = sigmoid, * = convolution

@@ -87,7 +87,7 @@ class _ParallelRecurrent(keras.layers.Layer):
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.dropout, self.seed = go_backwards, dropout, seed
-        self.input_dropout = VariationalDropout(dropout, seed=seed)
+        self.input_dropout = VariationalDropout(dropout, seed=seed, dtype=self.dtype_policy)
         self.features: int | None = None
         self.supports_masking = True
 
@@ -105,7 +105,7 @@ class _ParallelRecurrent(keras.layers.Layer):
         )
 
     def initial_state(self, batch: Any) -> list[Any]:
-        """Return the state before the first step: zeros, `[batch, size]` each.
+        """Return the state before the first step: zeros, `float32[batch, size]` each.
 
         Raises:
             ConfigError: The state holds inputs, and the layer does not know their size yet.
@@ -113,7 +113,7 @@ class _ParallelRecurrent(keras.layers.Layer):
         sizes = self._state_sizes(self.features)
         if None in sizes:
             raise ConfigError(f"'{self.name}' must be built before its state, not after it")
-        return [ops.zeros((batch, size), dtype=self.compute_dtype) for size in sizes]
+        return [ops.zeros((batch, size), dtype=self._wide) for size in sizes]
 
     def step(self, x: Any, state: list[Any], mask: Any = None) -> tuple[Any, list[Any]]:
         """Go on by one or more steps.
@@ -124,7 +124,8 @@ class _ParallelRecurrent(keras.layers.Layer):
             mask: `bool[batch, time]`, or none if every step is real.
 
         Returns:
-            The outputs `float32[batch, time, units]`, and the state after the last step.
+            The outputs `float32[batch, time, units]`, and the state after the last step, which
+            is float32 at least.
 
         Raises:
             ConfigError: The layer goes backwards, so that its first step is the last one.
@@ -145,7 +146,9 @@ class _ParallelRecurrent(keras.layers.Layer):
             mask = None if mask is None else ops.flip(mask, axis=1)
         outputs, state = self._run(inputs, state, mask)
         outputs = outputs if self.return_sequences else outputs[:, -1]
-        return [outputs, *state] if self.return_state else outputs
+        if not self.return_state:
+            return outputs
+        return [outputs, *(ops.cast(values, self.compute_dtype) for values in state)]
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         mask = previous_mask if self.return_sequences else None
@@ -184,15 +187,14 @@ class _ParallelRecurrent(keras.layers.Layer):
         return self.bias_initializer(shape, dtype=dtype) + self.forget_bias * remembers
 
     def _run(self, x: Any, state: list[Any], mask: Any) -> tuple[Any, list[Any]]:
-        """Return outputs and the last state, in the layer's dtype."""
+        """Return outputs in the layer's dtype, and the last state in float32 at least."""
         x, *state = [ops.cast(values, self._wide) for values in (x, *state)]
         if mask is not None:
             mask = ops.cast(mask, "bool")
             # Selected before any arithmetic: what stands in the padding may be NaN.
             x = ops.where(ops.expand_dims(mask, -1), x, ops.zeros_like(x))
         outputs, state = self._advance(x, state, mask)
-        narrow = self.compute_dtype
-        return ops.cast(outputs, narrow), [ops.cast(values, narrow) for values in state]
+        return ops.cast(outputs, self.compute_dtype), state
 
     def _gates(self, x: Any) -> list[Any]:
         """Return W x + b gate by gate: one product each, where cutting one up would copy it."""
@@ -270,10 +272,13 @@ class MinLSTM(_ParallelRecurrent):
 
     def _keep_and_candidate(self, *gates: Any) -> tuple[Any, Any]:
         forget, write, candidate = gates
-        # Two shut gates must not be 0 / 0; and the square of their sum, which the gradient
-        # divides by, must still be a float32.
-        forget, write = ops.sigmoid(forget) + 1e-18, ops.sigmoid(write) + 1e-18
-        return forget / (forget + write), _positive(candidate)
+        # f / (f + i) = (1 + e^-w) / ((1 + e^-w) + (1 + e^-f)), where the powers may be infinite,
+        # and so are taken times the smallest of e^f, e^w and 1: also two gates that are shut
+        # share by how much.
+        least = ops.minimum(ops.minimum(forget, write), 0.0)
+        one = ops.exp(least)
+        kept, written = one + ops.exp(least - write), one + ops.exp(least - forget)
+        return kept / (kept + written), _positive(candidate)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config()

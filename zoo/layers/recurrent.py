@@ -8,12 +8,15 @@ that weights move both ways by `set_weights` and `.weights.h5`, and a model is c
 - TensorFlow on a CPU: in training as loops that XLA compiles (`recurrence.compiled`),
   otherwise out of TensorFlow's own operations (`recurrence.stock`), in Python as in an
   exported model.
-- A GPU, another backend, or a setting that the equations do not know: Keras' own way.
+- A GPU: Keras' own way, which is cuDNN, in training without a mask; and else the same two, for
+  cuDNN refuses masks that are none of right padding, and no CPU could run what it exports.
+- Another backend, or a setting that the equations do not know: Keras' own way.
+
+Gradients are those of first order: the compiled loops have no gradients of their own.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,9 +25,11 @@ from keras import ops
 
 from zoo.errors import ConfigError, UnknownNameError
 from zoo.layers.cells import RNN
+from zoo.layers.initializers import ChronoBias
+from zoo.layers.told_path import ToldPath
 
 
-class _FastRecurrent(keras.layers.RNN):
+class _FastRecurrent(ToldPath, keras.layers.RNN):
     """What `LSTM` and `GRU` share: the choice of the path, and streaming.
 
     `super()` is the layer of Keras, which holds arguments, weights and config.
@@ -38,6 +43,8 @@ class _FastRecurrent(keras.layers.RNN):
         reason = self._why_keras()
         if reason:
             return f"keras: {reason}"
+        if self._may_take_cudnn():
+            return "keras: cuDNN in training without a mask; fast: stock operations otherwise"
         return "fast: TensorFlow on a CPU, compiled in training and stock operations otherwise"
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -49,7 +56,8 @@ class _FastRecurrent(keras.layers.RNN):
 
     def initial_state(self, batch: int | Any) -> list[Any]:
         """Return the states before the first step: zeros `float32[batch, units]`."""
-        return self.get_initial_state(batch_size=batch)
+        first = self.get_initial_state(batch_size=batch)
+        return first if self._why_keras() else [ops.cast(state, "float32") for state in first]
 
     def step(self, x: Any, state: Sequence[Any], mask: Any = None) -> tuple[Any, list[Any]]:
         """Take the next steps of a stream.
@@ -60,7 +68,9 @@ class _FastRecurrent(keras.layers.RNN):
             mask: `bool[batch, time]`, True = real step.
 
         Returns:
-            Outputs `float32[batch, time, units]` of these steps, and the states after them.
+            Outputs `float32[batch, time, units]` of these steps, and the states after them,
+            which are float32 under every policy: what one loses by rounding, it loses again at
+            every step.
 
         Raises:
             ConfigError: The layer goes backwards, so that its first step is the last one.
@@ -70,13 +80,17 @@ class _FastRecurrent(keras.layers.RNN):
         if not self.built:
             self.build(x.shape)
         if self._why_keras():
-            by_keras = RNN(self.cell, zero_output_for_mask=self.zero_output_for_mask)
+            by_keras = RNN(
+                self.cell,
+                zero_output_for_mask=self.zero_output_for_mask,
+                dtype=self.dtype_policy,
+            )
             return by_keras.step(x, list(state), mask)
-        mask = None if mask is None else ops.convert_to_tensor(mask, "bool")
+        mask = _flat_mask(mask)
         y, state = self._run(x, mask, state, training=False)
         if self.zero_output_for_mask and mask is not None:
             y = self._behind_mask(y, mask)
-        return ops.cast(y, self.compute_dtype), [ops.cast(s, self.compute_dtype) for s in state]
+        return ops.cast(y, self.compute_dtype), list(state)
 
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
@@ -86,9 +100,10 @@ class _FastRecurrent(keras.layers.RNN):
         Returns:
             Output of the last step, outputs of all steps, last states.
         """
-        if self._why_keras():
+        by_cudnn = training and mask is None and self._may_take_cudnn()
+        if by_cudnn or self._why_keras():
             return super().inner_loop(sequences, initial_state, mask, training=training)
-        mask = keras.tree.flatten(mask)[0] if mask is not None else None
+        mask = _flat_mask(mask)
         if training and self.cell.dropout:
             sequences *= self.cell.get_dropout_mask(sequences[:, 0, :])[:, None, :]
         states = keras.tree.flatten(initial_state)
@@ -111,11 +126,12 @@ class _FastRecurrent(keras.layers.RNN):
         # Imported here: other backends have no TensorFlow.
         from zoo.layers.recurrence import compiled, stock
 
-        weights = [self.cell.kernel, self.cell.recurrent_kernel, self._bias()]
-        x, states, weights = keras.tree.map_structure(
-            lambda values: ops.cast(ops.convert_to_tensor(values), "float32"),
-            (x, list(states), weights),
-        )
+        # Rounded as the policy has it also where Keras does not do so, outside of a call.
+        x, *weights = [
+            ops.cast(ops.cast(ops.convert_to_tensor(values), self.compute_dtype), "float32")
+            for values in (x, self.cell.kernel, self.cell.recurrent_kernel, self._bias())
+        ]
+        states = [ops.cast(ops.convert_to_tensor(state), "float32") for state in states]
         inputs = (self._recurrence(), x, mask, states, weights, self.go_backwards)
         if training:
             return compiled.run(*inputs)
@@ -143,16 +159,24 @@ class _FastRecurrent(keras.layers.RNN):
         if keras.backend.backend() != "tensorflow":
             return f"the backend is {keras.backend.backend()}"
         for name, known in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
-            received = keras.activations.serialize(getattr(self.cell, name))
-            if received != known:
-                return f"{name} is {received}, not {known}"
+            received = getattr(self.cell, name)
+            # By identity: a function of one's own may have any name.
+            if received not in (getattr(keras.activations, known), getattr(ops, known)):
+                shown = getattr(received, "__name__", type(received).__name__)
+                shown = f"another {known}" if shown == known else shown
+                return f"{name} is {shown}, not {known}"
         if self.cell.implementation != 2:
             return "recurrent_dropout takes one product per gate"
         if self.unroll:
             return "unroll=True"
         if self.compute_dtype == "float64":
             return "float64 is more than the fast loop has"
-        return "there is a GPU, which has cuDNN" if _has_gpu() else ""
+        return ""
+
+    def _may_take_cudnn(self) -> bool:
+        """Say whether Keras would take cuDNN, which is faster than all else where it is."""
+        known = self.use_bias and getattr(self, "reset_after", True)
+        return bool(known and self.use_cudnn in ("auto", True) and _has_gpu())
 
 
 @keras.saving.register_keras_serializable(package="seqzoo")
@@ -172,6 +196,11 @@ class LSTM(_FastRecurrent, keras.layers.LSTM):
     Source: Hochreiter and Schmidhuber 1997, Long Short-Term Memory; forget gate: Gers et
     al. 2000, Learning to Forget; its bias: Jozefowicz et al. 2015.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if isinstance(self.cell.bias_initializer, ChronoBias):
+            self.cell.unit_forget_bias = False  # it sets the bias of the forget gate itself
 
     def _recurrence(self) -> Any:
         from zoo.layers.recurrence.equations import LSTMRecurrence
@@ -223,8 +252,8 @@ def recurrent(cell: str, units: int, **options: Any) -> keras.layers.Layer:
 def from_keras(layer: keras.layers.Layer) -> keras.layers.Layer:
     """Return a copy of a layer without its weights, LSTM and GRU replaced by the zoo's.
 
-    `keras.models.clone_model(model, clone_function=from_keras)` converts a whole model, whose
-    weights then move by `set_weights`.
+    `keras.models.clone_model(model, clone_function=from_keras)` converts a whole model, and with
+    `recursive=True` the models inside of it; weights then move by `set_weights`.
     """
     return _converted(layer, {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU})
 
@@ -242,11 +271,21 @@ def _converted(
         for part in ("layer", "backward_layer"):
             inner = layer.forward_layer if part == "layer" else layer.backward_layer
             config[part] = keras.saving.serialize_keras_object(_converted(inner, classes))
+    elif isinstance(layer, keras.layers.Wrapper):
+        config["layer"] = keras.saving.serialize_keras_object(_converted(layer.layer, classes))
     return classes.get(type(layer), type(layer)).from_config(config)
 
 
-@functools.cache
 def _has_gpu() -> bool:
-    import tensorflow as tf
+    # Imported here: other backends have no TensorFlow.
+    from zoo.layers.recurrence.compiled import has_gpu
 
-    return bool(tf.config.list_physical_devices("GPU"))
+    return has_gpu()
+
+
+def _flat_mask(mask: Any) -> Any:
+    """Return a mask as `bool[batch, time]`, in whatever form of those that Keras takes it came."""
+    if mask is None:
+        return None
+    mask = ops.cast(ops.convert_to_tensor(keras.tree.flatten(mask)[0]), "bool")
+    return ops.squeeze(mask, -1) if mask.shape.rank == 3 else mask

@@ -121,11 +121,14 @@ def _fold(values: Any) -> Any:
     """
     batch, time, units = ops.shape(values)
     chunk = min(CHUNK, time) if isinstance(time, int) else CHUNK
-    values = ops.pad(values, [[0, 0], [0, -time % chunk], [0, 0]])
-    return ops.transpose(ops.reshape(values, (batch, -1, chunk, units)), (2, 0, 1, 3))
+    chunks = -(-time // chunk)
+    values = ops.pad(values, [[0, 0], [0, chunks * chunk - time], [0, 0]])
+    return ops.transpose(ops.reshape(values, (batch, chunks, chunk, units)), (2, 0, 1, 3))
 
 
 def _unfold(values: Any, time: Any) -> Any:
     """Undo `_fold`."""
-    _, batch, _, units = ops.shape(values)
-    return ops.reshape(ops.transpose(values, (1, 2, 0, 3)), (batch, -1, units))[:, :time]
+    chunk, batch, chunks, units = ops.shape(values)
+    return ops.reshape(ops.transpose(values, (1, 2, 0, 3)), (batch, chunk * chunks, units))[
+        :, :time
+    ]

@@ -304,6 +304,25 @@ class TestOptions:
         atol = 1e-12 if policy == "float64" else 2e-2
         assert_all_close([tf.cast(each, "float64") for each in received], expected, 0, atol)
 
+    @each_case
+    def test_a_stream_in_half_precision_is_the_whole(self, case: str):
+        layer = made(case, dtype="mixed_bfloat16")
+        # Of a state that decays by less than bfloat16 has digits for.
+        layer.bias.assign(layer._first_bias(layer.bias.shape, "float32") * 8)
+        x = tf.cast(batch(), "bfloat16")
+        state, parts = layer.initial_state(ROWS), []
+        for step in range(TIME):
+            y, state = layer.step(x[:, step : step + 1], state)
+            parts.append(tf.cast(y, "float32"))
+        whole = tf.cast(layer(x)[0], "float32")
+        assert {each.dtype for each in state} == {tf.float32}
+        np.testing.assert_allclose(tf.concat(parts, 1), whole, rtol=0.01, atol=1e-3)
+
+    def test_gates_that_are_shut_both_share_by_how_much(self):
+        layer = MinLSTM(1)
+        keep, _ = layer._keep_and_candidate(*map(tf.constant, ([[-50.0]], [[-45.0]], [[0.0]])))
+        np.testing.assert_allclose(keep, [[1 / (1 + np.exp(5.0))]], rtol=1e-5)
+
     @pytest.mark.parametrize("case", ["min-gru", "qrnn"])
     def test_what_makes_no_sense_is_refused(self, case: str):
         make = CASES[case][0]

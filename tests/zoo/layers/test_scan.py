@@ -48,7 +48,15 @@ def free(scan: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     return tf.function(scan, [sequence, sequence, tf.TensorSpec((None, 5))], **options)
 
 
-@pytest.mark.parametrize("scan", [recurrence, linear_scan], ids=["recurrence", "linear_scan"])
+SCANS = {
+    "recurrence": recurrence,
+    "linear_scan": linear_scan,
+}
+
+each_scan = pytest.mark.parametrize("scan", SCANS.values(), ids=SCANS.keys())
+
+
+@each_scan
 @pytest.mark.parametrize("time", TIMES)
 def test_states_equal_a_loop(time: int, scan: Callable[..., Any]):
     arrays = problem(time)
@@ -57,11 +65,22 @@ def test_states_equal_a_loop(time: int, scan: Callable[..., Any]):
         np.testing.assert_allclose(way(*arrays), expected, rtol=1e-5, atol=1e-6)
 
 
+@each_scan
+@pytest.mark.parametrize("rows", [0, 1])
+def test_few_rows_or_none(rows: int, scan: Callable[..., Any]):
+    arrays = tuple(array[:rows] for array in problem(CHUNK + 3))
+    expected = np.stack(loop(*arrays), axis=1)
+    for way in (scan, free(scan)):
+        np.testing.assert_allclose(way(*arrays), expected, rtol=1e-5, atol=1e-6)
+        assert [each.shape for each in gradients(way, arrays)] == [each.shape for each in arrays]
+
+
+@each_scan
 @pytest.mark.parametrize("time", TIMES)
-def test_gradients_equal_those_of_a_loop(time: int):
+def test_gradients_equal_those_of_a_loop(time: int, scan: Callable[..., Any]):
     arrays = problem(time)
     expected = gradients(lambda *tensors: tf.stack(loop(*tensors), axis=1), arrays)
-    for way in (linear_scan, free(linear_scan)):
+    for way in (scan, free(scan)):
         for received, wanted in zip(gradients(way, arrays), expected, strict=True):
             np.testing.assert_allclose(received, wanted, rtol=1e-4, atol=1e-5)
 

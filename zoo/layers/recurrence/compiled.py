@@ -53,16 +53,21 @@ def run(
         # Stopped, or an eager tape would ask XLA's operations for gradients of their own.
         x, *rest = map(tf.stop_gradient, sources)
         states, weights = tuple(rest[: recurrence.states]), tuple(rest[recurrence.states :])
-        shards = _shards(x)
-        inputs = [(*_rows((x, masks, states), shard), weights) for shard in shards]
+        parts = _shards(x)
+        inputs = [(*_rows((x, masks, states), part), weights) for part in parts]
         asked, *left = zip(*(scan.forward(*each) for each in inputs), strict=True)
 
         def gradient(*upstream: Any) -> list[Any]:
-            return _backwards(scan, inputs, left, [_rows(upstream, shard) for shard in shards])
+            upstream = tuple(map(tf.convert_to_tensor, upstream))  # a gather gives slices
+            return _backwards(scan, inputs, left, [_rows(upstream, part) for part in parts])
 
         return tuple(map(_concat, *asked)), gradient
 
     outputs, *last = differentiable(x, *states, *weights)
+    # What was compiled once for layers of two sizes does not know either.
+    outputs.set_shape([x.shape[0], x.shape[1], weights[1].shape[0]])
+    for state in last:
+        state.set_shape([x.shape[0], weights[1].shape[0]])
     return outputs, last
 
 
@@ -73,11 +78,34 @@ def _scan(recurrence: Recurrence, go_backwards: bool) -> Scan:
 
 
 def _shards(x: Any) -> list[slice]:
-    """Return the rows of each shard."""
-    rows, cores = x.shape[0], os.cpu_count() or 1
-    count = cores if rows is None else max(1, min(cores, rows // ROWS_PER_SHARD))
+    """Return the rows of each shard: none has fewer than `ROWS_PER_SHARD`, but the last ones."""
+    rows = x.shape[0]
     total = tf.shape(x)[0] if rows is None else rows
-    return [slice(total * k // count, total * (k + 1) // count) for k in range(count)]
+    least, count = ROWS_PER_SHARD, _cores()
+    if rows is not None:
+        count = max(1, min(count, rows // least))
+        return [slice(total * k // count, total * (k + 1) // count) for k in range(count)]
+    each = tf.maximum(-(-total // count), least)
+    return [
+        slice(tf.minimum(each * k, total), tf.minimum(each * (k + 1), total)) for k in range(count)
+    ]
+
+
+def _cores() -> int:
+    """Return how many shards this process can run side by side; a GPU takes all rows at once."""
+    if has_gpu():
+        return 1
+    allowed = tf.config.threading.get_inter_op_parallelism_threads()
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return allowed or available or os.cpu_count() or 1
+
+
+@functools.cache
+def has_gpu() -> bool:
+    """Say whether TensorFlow has a GPU that it may use."""
+    # Asked only where there is one at all: it fixes TensorFlow's settings.
+    there = tf.config.list_physical_devices("GPU")
+    return bool(there and tf.config.list_logical_devices("GPU"))
 
 
 def _backwards(scan: Scan, inputs: Tensors, left: Tensors, upstream: Tensors) -> list[Any]:

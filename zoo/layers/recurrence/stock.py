@@ -93,7 +93,7 @@ def _real_steps_first(x: Any, mask: Any) -> Any:
     place = tf.where(mask, tf.cumsum(real, 1), count + tf.cumsum(1 - real, 1)) - 1
     place = tf.reshape(place + time * tf.range(rows)[:, None], [-1])
     order = tf.math.invert_permutation(place)
-    return tf.reshape(tf.gather(tf.reshape(x, [rows * time, x.shape[-1]]), order), tf.shape(x))
+    return tf.reshape(tf.gather(tf.reshape(x, [rows * time, tf.shape(x)[-1]]), order), tf.shape(x))
 
 
 def _after(count: Any, first: Any, history: Any) -> Any:
