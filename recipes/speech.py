@@ -96,7 +96,7 @@ class Config:
     order: int = 3
     """Words of the longest n-gram."""
 
-    epochs: int = 25
+    epochs: int = 20
     """Passes over the training part; the best one by validated characters is kept."""
     batch_size: int = 32
     """Recordings per step."""
@@ -158,7 +158,7 @@ PRESETS = {
     ),
     "base": Config(),
     "streaming": Config(streaming=True, front="stack", reduction=3, search="greedy"),
-    "fsdd": Config(dataset="fsdd", rate=8000, speeds=(0.9, 1.0, 1.1), order=1),
+    "fsdd": Config(dataset="fsdd", rate=8000, speeds=(0.9, 1.0, 1.1), order=1, epochs=25),
     "an4": Config(
         dataset="an4",
         bins=80,
@@ -167,7 +167,6 @@ PRESETS = {
         speeds=(0.9, 0.95, 1.0, 1.05, 1.1),
         dropout=0.45,
         beam=32,
-        epochs=30,
         batch_size=16,
         learning_rate=1e-3,
     ),

@@ -9,12 +9,12 @@ If that server refuses, the file is as it was before.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,16 +23,33 @@ from typing import Any, Literal
 from serving import files
 from serving.client import Client
 from serving.config_text import with_label
-from serving.errors import RequestRefused, TimedOut
+from serving.errors import RequestRefused, ServingError, TimedOut
 from serving.protocol import messages, rpc
 from serving.server.versions import served, version_folders
+from serving.tls import Tls
 from serving.transports import GrpcTransport
 from serving.values import ModelRef
 from zoo.errors import DataError, UnknownNameError
 
 STABLE = "stable"
-WAIT, PAUSE = 60.0, 0.1
-"""Seconds to wait for a server to take a change up, and between two looks."""
+WAIT, PAUSE, UNDO = 60.0, 0.1, 5.0
+"""Seconds to wait for a server to take a change up, between two looks, and to take it back."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A running server.
+
+    Attributes:
+        address: "host:port" of its gRPC interface.
+        tls: How it is talked to in secret; None for openly.
+    """
+
+    address: str
+    tls: Tls | None = None
+
+    def __str__(self) -> str:
+        return self.address
 
 
 @dataclass(frozen=True)
@@ -55,7 +72,7 @@ class Change:
     previous: int | None
     time: str
 
-    def describe(self, target: str | None = None) -> str:
+    def describe(self, target: Target | None = None) -> str:
         """Return the change as a line for people; `target` is a server that answers with it."""
         before = "new" if self.previous is None else f"before: {self.previous}"
         answers = f"; {target} answers with it" if target else ""
@@ -66,7 +83,7 @@ class Change:
 
 
 def promote(
-    config: Path, model: str, version: int, label: str = STABLE, target: str | None = None
+    config: Path, model: str, version: int, label: str = STABLE, target: Target | None = None
 ) -> Change:
     """Let a label stand for a version.
 
@@ -75,7 +92,7 @@ def promote(
         model: Name of a model in it.
         version: A version that the model's version policy serves.
         label: The label; made if there is none of this name.
-        target: "host:port" of a running server's gRPC interface that is to take it up now.
+        target: A running server that is to take it up now.
 
     Returns:
         The change, also when the label stood for this version before.
@@ -93,7 +110,7 @@ def promote(
     return change
 
 
-def rollback(config: Path, model: str, label: str = STABLE, target: str | None = None) -> Change:
+def rollback(config: Path, model: str, label: str = STABLE, target: Target | None = None) -> Change:
     """Let a label stand for the version that it stood for before its last promotion.
 
     Arguments, result and errors are those of `promote`.
@@ -138,7 +155,7 @@ def earlier_version(changes: Sequence[Change], current: int | None) -> int | Non
     return stood_for[-1] if stood_for else None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _locked(config: Path) -> Iterator[Any]:
     """Yield the parsed file, while nobody else changes a label in its folder."""
     try:
@@ -181,7 +198,7 @@ def _entry(settings: Any, model: str) -> Any:
     return models[model]
 
 
-def _require_version(entry: Any, version: int, target: str | None) -> None:
+def _require_version(entry: Any, version: int, target: Target | None) -> None:
     """Refuse a version that is not there, or that the version policy leaves out."""
     there = [each.number for each in version_folders(Path(entry.base_path))]
     taken = served(entry.model_version_policy, there)
@@ -204,9 +221,9 @@ def _require_version(entry: Any, version: int, target: str | None) -> None:
         )
 
 
-def _available(model: str, target: str) -> list[int]:
+def _available(model: str, target: Target) -> list[int]:
     """Return the versions of a model that a running server serves."""
-    with Client.grpc(target, model) as client:
+    with Client.grpc(target.address, model, tls=target.tls) as client:
         return [each.version for each in client.status() if each.state == "AVAILABLE"]
 
 
@@ -228,8 +245,8 @@ def _changes(config: Path) -> list[Change]:
         raise DataError(f"the history '{history}' cannot be read: {error}") from error
 
 
-def _write(config: Path, settings: Any, change: Change, target: str | None) -> None:
-    """Write a change down, and tell a server; undo it if that fails."""
+def _write(config: Path, settings: Any, change: Change, target: Target | None) -> None:
+    """Write a change down, and tell a server; undo both if that fails."""
     old = config.read_text(encoding="utf-8")
     changes = _changes(config)
     _entry(settings, change.model).version_labels[change.label] = change.version
@@ -243,6 +260,9 @@ def _write(config: Path, settings: Any, change: Change, target: str | None) -> N
         if change.version != change.previous:
             files.replace(config, old.encode())
             _write_changes(config, changes)
+        if target:  # it may have taken the change up without saying so
+            with contextlib.suppress(ServingError):
+                _send(parse(old, config.name), target, UNDO)
         raise
 
 
@@ -264,24 +284,24 @@ def _text(old: str, settings: Any, change: Change) -> str:
     return text_format.MessageToString(settings)
 
 
-def take_up(settings: Any, change: Change, target: str, wait: float = WAIT) -> None:
+def take_up(settings: Any, change: Change, target: Target, wait: float = WAIT) -> None:
     """Hand a configuration to a running server, and wait until the label answers.
 
     Args:
         settings: The whole configuration, a ModelServerConfig.
         change: What is new in it.
-        target: "host:port" of the server's gRPC interface.
+        target: The server.
         wait: Seconds for everything.
 
     Raises:
         ServingError: The server cannot be reached or refuses.
         TimedOut: The label still stands for another version.
     """
+    _send(settings, target, wait)
     end = time.monotonic() + wait
     ref = ModelRef(change.model, label=change.label)
-    transport = GrpcTransport(target)
+    transport = GrpcTransport(target.address, target.tls)
     try:
-        transport.send(_reload(settings), wait)
         while True:
             try:
                 answers = transport.send(rpc.version(ref), max(end - time.monotonic(), PAUSE))
@@ -295,6 +315,15 @@ def take_up(settings: Any, change: Change, target: str, wait: float = WAIT) -> N
                     f"version {answers} after {wait:.0f} s, not for {change.version}"
                 )
             time.sleep(PAUSE)
+    finally:
+        transport.close()
+
+
+def _send(settings: Any, target: Target, wait: float = WAIT) -> None:
+    """Hand a configuration to a running server."""
+    transport = GrpcTransport(target.address, target.tls)
+    try:
+        transport.send(_reload(settings), wait)
     finally:
         transport.close()
 

@@ -6,6 +6,7 @@
     python -m serving call forecast sales.csv --signature serving_default
     python -m serving call dictation speech.wav --stream
     python -m serving call video film.mp4 --out next.gif
+    python -m serving call sentiment "A joy." --target models.example.org:8500 --ca ca.crt
 
 A word that names a file is read, any other is the text of a row. A .txt file is a row per line;
 a .csv file is a row per line if its header names the inputs, and else a table of numbers; any
@@ -28,6 +29,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.targets import add_tls_arguments, tls_of
 from zoo.errors import MisuseError
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="frames of a video")
     parser.add_argument("--stream", action="store_true", help="send recordings chunk by chunk")
     parser.add_argument("--chunk", type=float, metavar="MS", help="of --stream (default: 100 ms)")
+    add_tls_arguments(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--version", type=int, help="a version instead of the latest one")
     which.add_argument("--label", help="a label instead of the latest version")
@@ -94,8 +97,10 @@ def _client(options: argparse.Namespace) -> Client:
     from serving.client import Client
 
     chosen = {name: getattr(options, name) for name in ("version", "label", "timeout")}
+    chosen["tls"] = tls_of(options)
     if options.rest:
-        return Client.rest(f"http://{options.target or '127.0.0.1:8501'}", options.model, **chosen)
+        scheme, target = "https" if chosen["tls"] else "http", options.target or "127.0.0.1:8501"
+        return Client.rest(f"{scheme}://{target}", options.model, **chosen)
     return Client.grpc(options.target or "127.0.0.1:8500", options.model, **chosen)
 
 

@@ -12,6 +12,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serving.targets import add_tls_arguments, tls_of
+from zoo.errors import MisuseError
+
+if TYPE_CHECKING:
+    from serving.labels import Target
 
 HELP = "let a label stand for another version"
 
@@ -30,13 +37,25 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", metavar="HOST:PORT", help="gRPC address of a running server that is to know now"
     )
+    add_tls_arguments(parser)
+
+
+def target_of(options: argparse.Namespace) -> Target | None:
+    """Return the server that is to know, None if there is none."""
+    from serving.labels import Target
+
+    tls = tls_of(options)
+    if options.target is None:
+        if tls:
+            raise MisuseError("--ca, --cert and --key belong to --target")
+        return None
+    return Target(options.target, tls)
 
 
 def run(options: argparse.Namespace) -> None:
     """Change the label and print what it stood for and stands for."""
     from serving import labels
 
-    change = labels.promote(
-        options.config, options.model, options.version, options.label, options.target
-    )
-    print(change.describe(options.target))
+    target = target_of(options)
+    change = labels.promote(options.config, options.model, options.version, options.label, target)
+    print(change.describe(target))

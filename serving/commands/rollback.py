@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from serving.commands.promote import add_label_arguments
+from serving.commands.promote import add_label_arguments, target_of
 
 HELP = "let a label stand for its version before that"
 
@@ -24,5 +24,6 @@ def run(options: argparse.Namespace) -> None:
     """Change the label and print what it stood for and stands for."""
     from serving import labels
 
-    change = labels.rollback(options.config, options.model, options.label, options.target)
-    print(change.describe(options.target))
+    target = target_of(options)
+    change = labels.rollback(options.config, options.model, options.label, target)
+    print(change.describe(target))

@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         settings = configs.read(options)
-        rest_listener = bind(options.host, options.rest_api_port)
+        wants_rest = options.rest_api_port >= 0
+        rest_listener = bind(options.host, options.rest_api_port) if wants_rest else None
         bind(options.host, options.port).close()  # only to fail early: gRPC binds by itself
     except ServingError as error:
         print(f"Failed to start server. Error: {error}", file=sys.stderr)

@@ -34,12 +34,12 @@ SOCKET_READY = "Running gRPC ModelServer at UNIX socket {} ..."
 REST_READY = "Exporting HTTP/REST API at:{} ..."
 
 
-def serve(settings: Settings, rest_listener: socket.socket) -> int:
+def serve(settings: Settings, rest_listener: socket.socket | None) -> int:
     """Serve until SIGTERM or SIGINT.
 
     Args:
         settings: What was asked for.
-        rest_listener: Socket that holds the address of the REST interface.
+        rest_listener: Socket that holds the address of the REST interface; None for none.
 
     Returns:
         The exit code: 0 after a clean stop, 1 if the server could not start.
@@ -63,8 +63,8 @@ def serve(settings: Settings, rest_listener: socket.socket) -> int:
     return 0
 
 
-def _run(settings: Settings, rest_listener: socket.socket, stop: threading.Event) -> None:
-    """Load the models, open both interfaces, say where, and serve until told to stop."""
+def _run(settings: Settings, rest_listener: socket.socket | None, stop: threading.Event) -> None:
+    """Load the models, open the interfaces, say where, and serve until told to stop."""
     options = settings.options
     core = ServerCore(
         lambda name, folder: Servable(folder, engine_options(settings, folder), name),
@@ -78,15 +78,19 @@ def _run(settings: Settings, rest_listener: socket.socket, stop: threading.Event
     if options.model_config_file and options.model_config_file_poll_wait_seconds:
         _in_background(watch_config, core, options, stop)
     grpc = grpc_server.start(core, grpc_options(settings))
-    rest = RestServer(core, rest_listener, rest_options(settings))
+    rest = RestServer(core, rest_listener, rest_options(settings)) if rest_listener else None
     print(GRPC_READY.format(join(options.host, grpc.port)), flush=True)
     if options.grpc_socket_path:
         print(SOCKET_READY.format(options.grpc_socket_path), flush=True)
-    print(REST_READY.format(join(options.host, rest.port)), flush=True)
+    if rest:
+        print(REST_READY.format(join(options.host, rest.port)), flush=True)
+        if settings.tls:
+            log.warning("REST is not encrypted, as in the reference: --rest_api_port=-1 opens none")
     stop.wait()
     log.info("stopping: no new calls are taken")
     draining = _in_background(grpc.stop, GRACE)
-    rest.stop(GRACE)
+    if rest:
+        rest.stop(GRACE)
     draining.join()
 
 
@@ -104,6 +108,8 @@ def watch_config(core: ServerCore, options: Options, stop: threading.Event) -> N
             if str(error) != told:
                 log.error("the list of models stays as it is: %s", error)
             told = str(error)
+        except Exception:  # the watcher must outlive whatever a disk does
+            log.exception("could not look at the list of models")
 
 
 def engine_options(settings: Settings, folder: Path) -> EngineOptions:
@@ -125,6 +131,7 @@ def engine_options(settings: Settings, folder: Path) -> EngineOptions:
         inter_op_threads=inter,
         warm_up=options.enable_model_warmup,
         warm_up_iterations=max(options.num_request_iterations_for_warmup, 1),
+        tensor_content=options.enable_serialization_as_tensor_content,
         check_method_names=options.enable_signature_method_name_check,
     )
 

@@ -99,6 +99,7 @@ class EngineOptions:
             hold for the whole process, as the first model that it loads says.
         warm_up: Whether the model's recorded requests are asked before it is ready.
         warm_up_iterations: How often each of them is.
+        tensor_content: Whether gRPC answers with numbers as bytes instead of lists.
         check_method_names: Whether a call is refused that asks a signature for what it is not
             made for.
     """
@@ -109,4 +110,5 @@ class EngineOptions:
     inter_op_threads: int = 0
     warm_up: bool = True
     warm_up_iterations: int = 1
+    tensor_content: bool = False
     check_method_names: bool = False

@@ -24,13 +24,15 @@ def _flag(default: Any, help_text: str, at_least: int | None = None) -> Any:
 class Options:
     """What the server was asked to do.
 
-    Two defaults are not the reference's: `rest_api_port` is 8501, as in its container, and 0
-    takes a free port instead of none. Only `host` is a flag that the reference lacks.
+    Not the reference's are the default of `rest_api_port`, 8501 as in its container, and that 0
+    takes a free port; -1 opens none. Only `host` is a flag that the reference lacks.
     """
 
     port: int = _flag(8500, "TCP port of the gRPC interface; 0 takes a free one")
     grpc_socket_path: str = _flag("", "Unix socket of the gRPC interface, beside the TCP port")
-    rest_api_port: int = _flag(8501, "TCP port of the REST interface; 0 takes a free one")
+    rest_api_port: int = _flag(
+        8501, "TCP port of the REST interface, never encrypted; 0 takes a free one, -1 none"
+    )
     host: str = _flag("127.0.0.1", "address to listen on; 0.0.0.0 for every interface")
     rest_api_num_threads: int = _flag(0, "REST calls that run at once; 0 for the default", 0)
     rest_api_timeout_in_ms: int = _flag(30000, "milliseconds that a REST call may take", 1)
@@ -58,6 +60,9 @@ class Options:
     )
     enable_model_warmup: bool = _flag(True, "ask a model its recorded requests before others do")
     num_request_iterations_for_warmup: int = _flag(0, "how often each of them; 0 counts as 1")
+    enable_serialization_as_tensor_content: bool = _flag(
+        False, "answer with tensors as bytes, not as lists of numbers"
+    )
     saved_model_tags: str = _flag("serve", "which graph of a SavedModel; commas between tags")
     enable_signature_method_name_check: bool = _flag(
         False, "refuse calls that ask a signature for what it is not made for"
@@ -79,7 +84,6 @@ class Options:
 
 IGNORED: Mapping[str, type] = {
     "enable_profiler": bool,
-    "enable_serialization_as_tensor_content": bool,
     "flush_filesystem_caches": bool,
     "mixed_precision": str,
     "num_load_threads": int,
@@ -183,8 +187,8 @@ def _boolean(text: str) -> bool:
 
 def _mistake(options: Options) -> str | None:
     """Return what is wrong with the flags' values, if anything is."""
-    for name in ("port", "rest_api_port"):
-        if not 0 <= getattr(options, name) <= 65535:
+    for name, least in (("port", 0), ("rest_api_port", -1)):
+        if not least <= getattr(options, name) <= 65535:
             return f"--{name} must be a port from 0 to 65535, not {getattr(options, name)}"
     for field in _FLAGS:
         least, value = field.metadata["at_least"], getattr(options, field.name)

@@ -94,7 +94,7 @@ def predict(core: ServerCore, request: Any) -> Any:
     response = predict_pb2.PredictResponse()
     _set_spec(response.model_spec, ref.name, number, name)
     for key, array in outputs.items():
-        protocol.to_proto(array, response.outputs[key], content=False)
+        protocol.to_proto(array, response.outputs[key], servable.options.tensor_content)
     return response
 
 

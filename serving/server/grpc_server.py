@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ MESSAGE_LIMIT = 1024
 
 HEALTHY = ("ModelService", "PredictionService")
 """What the health service speaks of, beside the server as a whole: the reference's names."""
+
+_WAITING = 1000
+"""Threads for calls beyond those that run: a client that sends no message holds one."""
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _OPTIONS = {
@@ -68,7 +72,9 @@ class GrpcServer:
     """
 
     def __init__(self, core: ServerCore, options: GrpcOptions) -> None:
-        self._pool = ThreadPoolExecutor(options.max_threads or CALLS, "grpc")
+        at_once = options.max_threads or CALLS
+        self._pool = ThreadPoolExecutor(at_once + _WAITING, "grpc")
+        self._running = threading.BoundedSemaphore(at_once)
         arguments = {**_OPTIONS, **channel_arguments(options.channel_arguments)}
         self._server = grpc.server(self._pool, options=tuple(arguments.items()))
         self._health = health.HealthServicer()
@@ -86,7 +92,9 @@ class GrpcServer:
         """Register the services."""
         for service, methods in SERVICES.items():
             handlers = {
-                name: grpc.unary_unary_rpc_method_handler(_behaviour(core, name, method))
+                name: grpc.unary_unary_rpc_method_handler(
+                    _behaviour(core, name, method, self._running)
+                )
                 for name, method in methods.items()
             }
             generic = grpc.method_handlers_generic_handler(service, handlers)
@@ -168,13 +176,16 @@ def _add_file(pool: DescriptorPool, file: Any, added: set[str]) -> None:
 
 
 def _behaviour(
-    core: ServerCore, name: str, method: Method
+    core: ServerCore, name: str, method: Method, running: threading.BoundedSemaphore
 ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     """Return the function that gRPC calls for a method."""
 
     def call(content: bytes, context: grpc.ServicerContext) -> bytes:
         try:
-            return answer(core, name, method, content)
+            with running:
+                if not context.is_active():  # nobody waits for the answer any more
+                    return b""
+                return answer(core, name, method, content)
         except errors.ServingError as error:
             code = _CODES[errors.row_of(error).code]
             return context.abort(code, shortened(errors.message_of(error)))  # by an exception

@@ -15,7 +15,14 @@ from tensorflow.core.example import example_pb2, feature_pb2
 
 from serving.errors import InvalidArgument
 from serving.server.json_answers import decimals
-from serving.server.json_requests import encoded, format_error, from_base64, is_object, json_type
+from serving.server.json_requests import (
+    as_float,
+    encoded,
+    format_error,
+    from_base64,
+    is_object,
+    json_type,
+)
 
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
 
@@ -105,4 +112,4 @@ def _value(name: str, item: Any) -> tuple[str, Any]:
             )
         return "int64_list", item
     with np.errstate(over="ignore"):
-        return "float_list", float(np.float32(item))
+        return "float_list", float(np.float32(as_float(item)))

@@ -20,6 +20,8 @@ from serving.server import json_text
 from serving.values import TensorSpec
 
 _SHOWN_CHARACTERS = 256
+_DEEPEST = 64
+"""Lists inside of one another: more than any tensor has dimensions, and than NumPy's have."""
 _REAL = ("float", "double")
 _INTEGERS = {
     # TensorFlow's type -> the range that a number in JSON must lie in. The narrow types take
@@ -188,6 +190,8 @@ def _shape_of(value: Any) -> list[int]:
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
+        if len(shape) > _DEEPEST:
+            raise InvalidArgument(f"Encountered list at unexpected level: {_DEEPEST}")
         if not value:
             break
         value = value[0]
@@ -254,6 +258,19 @@ def _leaf(value: Any, spec: TensorSpec) -> Any:
     return value
 
 
+def as_float(value: float) -> float:
+    """Return a number as floating point.
+
+    Raises:
+        InvalidArgument: It is an integer beyond the largest one.
+    """
+    try:
+        return float(value)
+    except OverflowError as error:
+        message = "JSON Parse error: Number too big to be stored in double."
+        raise InvalidArgument(message) from error
+
+
 def encoded(text: str) -> bytes:
     """Return the bytes that stood in the request for a text."""
     try:
@@ -273,7 +290,7 @@ def from_base64(value: dict[str, Any]) -> bytes:
     if is_object(value):
         raise InvalidArgument(f"JSON Value: {_show(value)} not formatted correctly for base64 data")
     try:
-        text = value["b64"]
+        text = "".join(value["b64"].split())  # white space does not count, as in the reference
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidArgument("Unable to base64 decode") from error
@@ -286,7 +303,7 @@ def _array(values: list[Any], shape: list[int], spec: TensorSpec) -> np.ndarray:
         flat[:] = values
     elif spec.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            flat = np.array([float(value) for value in values], np.float64).astype(spec.dtype)
+            flat = np.array([*map(as_float, values)], np.float64).astype(spec.dtype)
     else:
         wide = np.uint64 if spec.type_name == "uint64" else np.int64
         flat = np.array(values, wide).astype(spec.dtype)

@@ -34,6 +34,7 @@ def parse(body: bytes) -> Any:
     Raises:
         InvalidArgument: There is none.
     """
+    body = body.removeprefix(b"\xef\xbb\xbf")  # the mark with which some programs begin UTF-8
     text = body.decode(errors="surrogateescape").lstrip(" \t\r\n")
     if not text:
         raise InvalidArgument("JSON Parse error: The document is empty")

@@ -116,7 +116,8 @@ class ModelVersions:
                     self._do_without(version)
             for number, folder in folders.items():
                 known = self._versions.get(number)
-                if known is None or known.state == "END" and not known.wanted:
+                moved = known is not None and known.folder != folder
+                if known is None or known.state == "END" and (moved or not known.wanted):
                     self._versions[number] = _Version(number, folder)
                 else:
                     known.wanted = True

@@ -9,10 +9,11 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -31,6 +32,9 @@ COMPRESSED_FROM = 1024
 _BACKLOG = 1000
 """Connections that may wait to be accepted."""
 
+_KEPT_SECONDS = 75
+"""That a connection without a request stays open: longer than the pools of clients keep one."""
+
 Headers = Mapping[bytes, bytes]
 
 
@@ -40,7 +44,7 @@ class RestOptions:
 
     Attributes:
         threads: Calls that run at once; 0 for `CALLS`.
-        timeout_ms: Milliseconds for a request to come in, and for its answer to be made.
+        timeout_ms: Milliseconds for a piece of a request to come, and for its answer to be made.
         cors: Let scripts of other origins in.
         metrics_path: Where the metrics are; None for nowhere.
         max_body_bytes: Longest body, as it was sent and unpacked.
@@ -102,7 +106,7 @@ class Application:
             written += ((name.encode(), value.encode()) for name, value in ORIGINS.items())
         content = answer.content
         if len(content) >= COMPRESSED_FROM and _takes_gzip(headers):
-            content = gzip.compress(content, 1, mtime=0)
+            content = await self._elsewhere(gzip.compress, content, 1, mtime=0)
             written.append((b"content-encoding", b"gzip"))
         written.append((b"content-length", str(len(content)).encode()))
         start = {"type": "http.response.start", "status": answer.status, "headers": written}
@@ -122,19 +126,22 @@ class Application:
         if query := scope["query_string"]:
             path = f"{path}?{query.decode('latin-1')}"
         seconds = self._options.timeout_ms / 1000
-        body = await _within(seconds, self._body(receive, headers), 408, "the request did not come")
-        call = asyncio.get_running_loop().run_in_executor(
-            self._pool, self._api.answer, method, path, body
-        )
+        body = await self._body(receive, headers, seconds)
+        call = self._elsewhere(self._api.answer, method, path, body)
         status, text = await _within(seconds, call, 504, "the answer was not made")
         return _Answer(status, text.encode(errors="surrogateescape"))
 
-    async def _body(self, receive: Receive, headers: Headers) -> bytes:
-        """Return the body of a request, unpacked."""
+    async def _elsewhere(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """Do what takes time in a thread: meanwhile all other requests would wait."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, partial(work, *arguments, **options))
+
+    async def _body(self, receive: Receive, headers: Headers, seconds: float) -> bytes:
+        """Return the body of a request, unpacked; so many seconds are waited for each piece."""
         limit, pieces, length = self._options.max_body_bytes, [], 0
         more = True
         while more:
-            message = await receive()
+            message = await _within(seconds, receive(), 408, "the request did not come")
             if message["type"] == "http.disconnect":
                 raise _Gone
             pieces.append(message.get("body", b""))
@@ -142,7 +149,10 @@ class Application:
             if length > limit:
                 raise _Refused(413, f"the body is longer than {limit} bytes")
             more = message.get("more_body", False)
-        return _unpacked(b"".join(pieces), headers, limit)
+        body = b"".join(pieces)
+        if b"gzip" not in headers.get(b"content-encoding", b"").lower():
+            return body
+        return await self._elsewhere(_unpacked, body, limit)
 
 
 async def _within(seconds: float, work: Awaitable[T], status: int, failure: str) -> T:
@@ -153,10 +163,8 @@ async def _within(seconds: float, work: Awaitable[T], status: int, failure: str)
         raise _Refused(status, f"{failure} within {seconds:g} s") from error
 
 
-def _unpacked(body: bytes, headers: Headers, limit: int) -> bytes:
-    """Return a body without its compression, if it has one."""
-    if headers.get(b"content-encoding", b"").lower() != b"gzip":
-        return body
+def _unpacked(body: bytes, limit: int) -> bytes:
+    """Return a body without its compression."""
     unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)  # 16: with the header of gzip
     try:
         unpacked = unpacking.decompress(body, limit + 1)
@@ -204,6 +212,7 @@ class RestServer:
             access_log=False,
             server_header=False,
             backlog=_BACKLOG,
+            timeout_keep_alive=_KEPT_SECONDS,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(

@@ -106,11 +106,17 @@ class Servable:
         name = signature_name or DEFAULT_SIGNATURE
         signature = self.signature(name)
         self._check_method(name)
+        inputs = {**self._defaults(name), **inputs}
         check_inputs(signature, inputs)
         _check_filter(signature, output_filter)
         wanted = tuple(output_filter) or tuple(signature.outputs)
         computed = self._run(name, inputs, wanted, api)
         return {key: computed[key] for key in wanted}
+
+    def _defaults(self, name: str) -> dict[str, np.ndarray]:
+        """Return what stands for inputs that a call may leave out."""
+        defaults = self.signature_defs[name].defaults
+        return {key: protocol.from_proto(proto) for key, proto in defaults.items()}
 
     def _run(
         self, name: str, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], api: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,11 +66,12 @@ def served(policy: Any, numbers: Iterable[int]) -> set[int]:
 
 def fingerprint(folder: Path) -> Fingerprint:
     """Return what changes while a folder is being copied."""
-    files = []
-    for path in sorted(folder.rglob("*")):
-        try:
-            stat = path.stat()
-        except OSError:  # removed since it was listed
-            continue
-        files.append((str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns))
-    return tuple(files)
+    found = []
+    for parent, folders, files in os.walk(folder):  # folders that vanish meanwhile are left out
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            try:
+                stat = path.stat()
+            except OSError:  # removed since it was listed
+                continue
+            found.append((str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns))
+    return tuple(sorted(found))

@@ -20,6 +20,7 @@ from serving import commands
 from serving.__main__ import main
 from serving.runs import exported
 from serving.server import RunningServer
+from tests.serving import certificates
 from tests.sources import ROOT
 
 SECONDS = 120.0
@@ -72,6 +73,8 @@ class TestMisuse:
             (["call", "toy", "a", "--version", "1", "--label", "b"], "not allowed with"),
             (["call", "toy", "a", "--every", "0"], "--every must be at least 1, not 0"),
             (["call", "toy", "a", "--every", "2", "--stream"], "do not go with --stream"),
+            (["call", "toy", "a", "--cert", "c"], "takes --ca, and --cert and --key both or none"),
+            (["promote", "c", "toy", "1", "--ca", "a"], "--ca, --cert and --key belong to --tar"),
             (["bench", "toy"], "the following arguments are required: --json"),
             (["promote", "models.config"], "required: model, version"),
         ],
@@ -160,8 +163,13 @@ class TestCall:
 @contextmanager
 def serving(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run `python -m serving serve` on free ports; yield the process and its gRPC address."""
-    command = [sys.executable, "-m", "serving", "serve", *words]
-    command += ["--", "--port=0", "--rest_api_port", "0"]
+    with _started("serving", "serve", *words, "--", "--port=0", "--rest_api_port", "0") as found:
+        yield found
+
+
+@contextmanager
+def _started(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, "-m", *words]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -185,6 +193,33 @@ class TestServe:
             assert json.loads(capsys.readouterr().out)["text_plain"] == "A joy."
             process.send_signal(signal.SIGTERM)
             assert process.wait(SECONDS) == 0
+
+    def test_a_server_that_wants_certificates_is_asked_with_them_and_has_no_rest_if_told_so(
+        self, toy_base_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ):
+        files = certificates.make(tmp_path)
+        pem = {name: (files / name).read_text() for name in ("server.key", "server.crt", "ca.crt")}
+        key, cert, ca = map(json.dumps, pem.values())
+        (tmp_path / "ssl.config").write_text(
+            f"server_key: {key} server_cert: {cert} custom_ca: {ca} client_verify: true"
+        )
+        models = tmp_path / "models.config"
+        models.write_text(
+            "model_config_list { config { name: 'toy' model_platform: 'tensorflow' "
+            f"base_path: '{toy_base_path}' version_labels {{ key: 'stable' value: 1 }} }} }}"
+        )
+        flags = f"--model_config_file={models}", f"--ssl_config_file={tmp_path / 'ssl.config'}"
+        free = "--allow_version_labels_for_unavailable_models"
+        words = ["--port=0", "--rest_api_port=-1", free, *flags]
+        with _started("serving.server", *words) as (_, address):
+            address = address.replace("127.0.0.1", "localhost")
+            trust = ["--target", address, "--ca", str(files / "ca.crt")]
+            words = ["--cert", str(files / "client.crt"), "--key", str(files / "client.key")]
+            assert main(["call", "toy", "A joy.", *trust, *words]) == 0
+            assert json.loads(capsys.readouterr().out)["text_plain"] == "A joy."
+            assert main(["promote", str(models), "toy", "1", *trust, *words]) == 0
+            assert f"{address} answers with it" in capsys.readouterr().out
+            assert main(["call", "toy", "A joy.", "--timeout", "2", *trust]) == 1
 
     def test_what_cannot_be_served_is_said(
         self, toy_base_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

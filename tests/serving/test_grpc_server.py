@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -77,6 +78,43 @@ def answers(address: str, credentials: grpc.ChannelCredentials | None = None) ->
         except grpc.RpcError as error:
             assert error.code() is grpc.StatusCode.UNAVAILABLE
             return False
+
+
+def test_clients_that_send_no_message_do_not_keep_others_out():
+    with running(max_threads=2) as server:
+        address = f"127.0.0.1:{server.port}"
+        with grpc.insecure_channel(address) as channel:
+            call = channel.stream_unary("/tensorflow.serving.ModelService/GetModelStatus")
+            ended = threading.Event()
+
+            def nothing() -> Iterator[bytes]:
+                ended.wait(SECONDS)
+                yield from ()
+
+            stalled = [call.future(nothing()) for _ in range(80)]
+            time.sleep(0.5)
+            assert answers(address)
+            ended.set()
+            for each in stalled:
+                each.cancel()
+
+
+def test_a_call_that_nobody_waits_for_is_not_made():
+    core = Statuses()
+    core.go_on.clear()
+    with running(core, max_threads=1) as server:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            request = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "any"})
+            stub = model_service_pb2_grpc.ModelServiceStub(channel)
+            first = stub.GetModelStatus.future(request, timeout=SECONDS)
+            assert core.asked.acquire(timeout=SECONDS)
+            late = stub.GetModelStatus.future(request, timeout=0.2)
+            assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            core.go_on.set()
+            assert len(first.result().model_version_status) == 1
+            ask(channel)
+        assert core.asked.acquire(timeout=SECONDS)  # of `ask`
+        assert not core.asked.acquire(timeout=0.2)
 
 
 class TestAddresses:

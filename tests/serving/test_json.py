@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import numpy as np
@@ -193,6 +194,26 @@ def test_hostile_documents_are_refused() -> None:
     for body in ("[" * 100_000, '{"inputs": ' + "9" * 10_000 + "}"):
         with pytest.raises(InvalidArgument, match="JSON Parse error"):
             read(body, FLOAT)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ('{"inputs": ' + "[" * 65 + "1" + "]" * 65 + "}", "list at unexpected level: 64"),
+        ('{"inputs": [' + "9" * 400 + "]}", "Number too big to be stored in double"),
+        ('{"instances": [' + "9" * 400 + "]}", "Number too big to be stored in double"),
+    ],
+)
+def test_what_no_array_holds_is_refused(body: str, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        read(body, FLOAT)
+
+
+def test_a_mark_before_the_document_and_white_space_in_base64_do_not_count() -> None:
+    packed = base64.encodebytes(b"x" * 100).decode()
+    assert "\n" in packed.strip()
+    body = "\ufeff" + json.dumps({"inputs": [{"b64": packed}]})
+    assert read(body, TEXT)["s"].tolist() == [b"x" * 100]
 
 
 def test_shown_values_are_short() -> None:

@@ -16,7 +16,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from serving import errors, labels
 from serving.__main__ import main
-from serving.labels import Change, earlier_version, promote, rollback
+from serving.labels import Change, Target, earlier_version, promote, rollback
 from serving.protocol import messages
 from zoo.errors import DataError, UnknownNameError
 
@@ -243,7 +243,7 @@ class TestServer:
     def test_a_server_is_told_and_waited_for(self, config: Path):
         fake = FakeServer(config, late=2)
         with fake.running() as target:
-            promote(config, "toy", 2, target=target)
+            promote(config, "toy", 2, target=Target(target))
         assert [dict(c.model_config_list.config[0].version_labels) for c in fake.received] == [
             {"stable": 2}
         ]
@@ -257,14 +257,19 @@ class TestServer:
             refusing.running() as target,
             pytest.raises(errors.FailedPrecondition, match="version 2 is not available"),
         ):
-            promote(config, "toy", 2, target=target)
+            promote(config, "toy", 2, target=Target(target))
         assert config.read_text() == before
         assert history(config) == []
+        # It may have taken it up all the same, and is told what holds.
+        assert [dict(c.model_config_list.config[0].version_labels) for c in refusing.received] == [
+            {"stable": 2},
+            {"stable": 1},
+        ]
 
     def test_a_server_that_is_away_changes_nothing(self, config: Path):
         before = config.read_text()
         with pytest.raises(errors.Unreachable, match="127.0.0.1:9"):
-            promote(config, "toy", 2, target="127.0.0.1:9")
+            promote(config, "toy", 2, target=Target("127.0.0.1:9"))
         assert config.read_text() == before
 
     def test_a_label_that_does_not_come_is_not_waited_for_forever(self, config: Path):
@@ -274,14 +279,14 @@ class TestServer:
             FakeServer(config).running() as target,
             pytest.raises(errors.TimedOut, match="stands for version 1 after 0 s, not for 2"),
         ):
-            labels.take_up(settings, change, target, wait=0.3)
+            labels.take_up(settings, change, Target(target), wait=0.3)
 
     def test_the_server_tells_of_folders_that_are_not_seen_from_here(self, config: Path):
         config.write_text(config.read_text().replace("/toy", "/elsewhere"))
         with FakeServer(config).running() as target:
-            assert promote(config, "toy", 4, target=target).version == 4
+            assert promote(config, "toy", 4, target=Target(target)).version == 4
             with pytest.raises(DataError, match=r"no version 3; the nearest is 4 \(known: 4\)"):
-                promote(config, "toy", 3, target=target)
+                promote(config, "toy", 3, target=Target(target))
 
 
 class TestCommands:

@@ -90,6 +90,16 @@ class TestLoading:
                 "y": [6, 12],
             }
 
+    def test_what_has_a_default_may_be_left_out(self, copied: Path):
+        def add(graph: Any) -> None:
+            proto = tf.make_tensor_proto(np.float32([6]))
+            graph.signature_def["half"].defaults["x"].CopyFrom(proto)
+
+        rewrite(copied, add)
+        model = Servable(copied)
+        assert model.predict("half", {})["y"].tolist() == [5]
+        assert model.predict("half", HALF)["y"].tolist() == [3, 4]
+
     def test_the_tags_choose_the_graph(self, copied: Path):
         rewrite(copied, lambda graph: graph.meta_info_def.tags.append("gpu"))
         both = EngineOptions(tags=("gpu", "serve"))
