@@ -42,11 +42,13 @@ class Half(tf.Module):
 
     Args:
         bias: That number.
+        megabytes: Size of a variable that is there only to be missed if it is not given back.
     """
 
-    def __init__(self, bias: float) -> None:
+    def __init__(self, bias: float, megabytes: int = 0) -> None:
         super().__init__()
         self.bias = tf.Variable(bias)
+        self.ballast = tf.Variable(tf.random.uniform([megabytes, 2**18]))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
     def half(self, x: tf.Tensor) -> Tensors:
@@ -64,9 +66,9 @@ def hold(seconds: tf.Tensor) -> Tensors:
         return {"seconds": tf.identity(seconds)}
 
 
-def save_half(folder: Path, bias: float) -> None:
+def save_half(folder: Path, bias: float, megabytes: int = 0) -> None:
     """Write a version folder with the signatures "serving_default" and "hold"."""
-    half = Half(bias)
+    half = Half(bias, megabytes)
     signatures = {"serving_default": half.half, "hold": hold}
     tf.saved_model.save(half, str(folder), signatures=signatures)
 
