@@ -29,6 +29,9 @@ from zoo.errors import DataError, UnknownNameError
 
 MANIFEST, MEASUREMENTS = "bundle.json", "measurements.json"
 _FORMAT = "seqzoo-bundle"
+LENGTH = "length"
+"""Input that says where a row ends which was filled up to the length of another."""
+
 _NAME = re.compile("[A-Za-z0-9_-]+")
 
 
@@ -136,14 +139,17 @@ def _name(versions: Mapping[int, Path]) -> str:
 
 def _contents(plan: Plan, models: Path, probes: Probes, tell: Callable[[str], None]) -> Contents:
     """Choose the batching and sum up what the bundle is made of."""
+    pads = any(None in port.shape for port in probes.inputs.values())
+    alone = pads and LENGTH not in probes.inputs
     contents = Contents(
         model=models.name,
         versions=tuple(sorted(int(version.name) for version in models.iterdir())),
-        batching=bench.BATCHING,
-        pads=any(None in port.shape for port in probes.inputs.values()),
+        batching=None if alone else bench.BATCHING,
+        pads=pads and not alone,
+        alone=alone,
         size=sum(file.stat().st_size for file in _files(models)),
     )
-    if plan.goal:
+    if plan.goal and not alone:
         measurements = measurement.measure(contents, models, plan.goal, tell)
         report = measurement.report(measurements, plan.goal)
         batching = measurements[report["chosen"]].batching

@@ -68,6 +68,7 @@ class Contents:
         size: Bytes of all versions together.
         report: What the batching was chosen by; None if it was not measured.
         fingerprint: Tells images with different contents apart.
+        alone: Whether calls must not meet, for nothing says where the shorter ones end.
     """
 
     model: str
@@ -77,6 +78,7 @@ class Contents:
     size: int
     report: Mapping[str, Any] | None = None
     fingerprint: str = ""
+    alone: bool = False
 
     @property
     def slug(self) -> str:
@@ -135,7 +137,7 @@ def render(contents: Contents) -> dict[str, str]:
 
 def _values(contents: Contents) -> dict[str, Any]:
     """Return what the templates are filled with."""
-    fields = ("model", "versions", "batching", "pads", "report")
+    fields = ("model", "versions", "batching", "pads", "alone", "report")
     derived = ("slug", "version_tag", "tag", "image", "memory_mib")
     return {
         **{name: getattr(contents, name) for name in (*fields, *derived)},

@@ -184,7 +184,9 @@ def alone(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
 class TestTrainings:
     """Whole trainings of the recipes: the curve of the loss is that of one device."""
 
-    @pytest.mark.parametrize("alone", ["sentiment", "forecasting", "speech"], indirect=True)
+    @pytest.mark.parametrize(
+        "alone", ["sentiment", "forecasting", "speech", "video"], indirect=True
+    )
     def test_of_two_workers(self, alone: tuple[str, Path], tmp_path: Path):
         recipe, one = alone
         folder = tmp_path / "two"

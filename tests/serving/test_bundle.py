@@ -222,13 +222,28 @@ class TestContents:
         assert not [each for each in (tmp_path / "b").rglob("*") if each.is_symlink()]
         assert (contents.model, contents.versions) == ("tiny", (2,))
 
-    @pytest.mark.parametrize(("shape", "pads"), [((3,), False), ((None, 3), True)])
-    def test_inputs_of_any_length_are_padded(
-        self, tmp_path: Path, shape: tuple[int | None, ...], pads: bool
+    @pytest.mark.parametrize(
+        ("shape", "more", "pads", "batched"),
+        [
+            ((3,), {}, False, True),
+            ((None, 3), {"length": Port((), "int32", "steps that are real")}, True, True),
+            ((None, 3), {}, False, False),
+        ],
+    )
+    def test_calls_of_different_lengths_meet_only_where_the_length_is_told(
+        self,
+        tmp_path: Path,
+        shape: tuple[int | None, ...],
+        more: dict[str, Port],
+        pads: bool,
+        batched: bool,
     ):
-        save(tmp_path / "x" / "1", series=Port(shape, "float32", "numbers"))
+        save(tmp_path / "x" / "1", series=Port(shape, "float32", "numbers"), **more)
         contents = bundle(Plan(tmp_path / "x", tmp_path / "b", goal=None), silent)
-        assert contents.pads is pads
+        assert (contents.pads, contents.batching is not None) == (pads, batched)
+        readme = (tmp_path / "b" / "README.md").read_text()
+        assert ("Calls of different sizes would have to be filled up" in readme) is not batched
+        assert (tmp_path / "b" / "config" / "batching.config").exists() is batched
 
     def test_the_examples_ask_a_real_row(self, model: Path, tmp_path: Path):
         bundle(Plan(model, tmp_path / "b", goal=None), silent)
