@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import csv
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -152,8 +153,12 @@ def last_frames(path: Path, most: int = MOST_FRAMES, every: int = 1) -> np.ndarr
     Raises:
         DataError: It cannot be read, or its frames differ in size.
     """
-    kept = collections.deque(read_frames(path), (most - 1) * every + 1)
-    return stacked([*kept][::-1][::every][::-1], path)
+    if every == 1:
+        return stacked(collections.deque(read_frames(path), most), path)
+    # Read twice, for only then it is known which ones are wanted: all between would be too many.
+    last = sum(1 for _ in read_frames(path)) - 1
+    first = max(last - (most - 1) * every, last % every)
+    return stacked(itertools.islice(read_frames(path), first, None, every), path)
 
 
 def _only(inputs: Mapping[str, TensorSpec]) -> tuple[str, TensorSpec]:

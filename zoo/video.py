@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".
 FILMS = (".mp4", ".avi", ".gif", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v")
 """Endings that are taken to mean a video; a folder holds a picture per frame."""
 
+TEXT = ("tty",)
+"""What FFmpeg calls files that hold text: it would draw that."""
+
+WIDE = ("PNG", "PPM")
+"""Formats of which Pillow gives more than 8 bits as numbers up to 65535."""
+
 _PACKAGE = "pip install -r requirements-video.txt"
 
 
@@ -28,8 +35,8 @@ def read_frames(path: Path) -> Iterator[np.ndarray]:
 
     One frame at a time is in memory. Names count by their numbers: 2.png comes before 10.png.
     Films and photographs are turned as they are to be shown, transparency is dropped, more than 8
-    bits become 8, and a picture in grey stays so. Of a file that was cut off or is damaged further
-    on, what could be decoded comes.
+    bits become 8, and a picture in grey stays so. Of a film that was cut off or is damaged further
+    on, what could be decoded comes, and a line on standard error says so.
 
     Args:
         path: A file that PyAV can read (MP4, AVI, GIF, MOV, MKV, WebM), a picture, or a folder.
@@ -186,7 +193,7 @@ def _read_film(path: Path) -> Iterator[np.ndarray]:
     count = 0
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
+            if not container.streams.video or container.format.name in TEXT:
                 raise DataError(f"cannot read '{path}': it holds no pictures")
             for frame in container.decode(video=0):
                 grey = frame.format.name.startswith("gray")
@@ -196,7 +203,9 @@ def _read_film(path: Path) -> Iterator[np.ndarray]:
                 count += 1
     except (OSError, av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"cannot read '{path}': {reason}") from error
+        if not count:
+            raise DataError(f"cannot read '{path}': {reason}") from error
+        print(f"note: '{path}' ends at frame {count + 1}: {reason}", file=sys.stderr)
     if not count:
         raise DataError(f"cannot read '{path}': it holds no frame")
 
@@ -207,7 +216,7 @@ def _read_picture(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as opened:
             picture = ImageOps.exif_transpose(opened)
-            if picture.mode == "F" or (picture.mode == "I" and opened.format != "PNG"):
+            if picture.mode == "F" or (picture.mode == "I" and opened.format not in WIDE):
                 raise DataError(
                     f"cannot read '{path}': its values have no known range; save it with 8 or 16 "
                     "bits per pixel"

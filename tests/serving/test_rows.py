@@ -212,6 +212,8 @@ class TestFilms:
         pytest.importorskip("av")
         (row,) = read_rows([write("film.gif", self.film(9))], FILM, every=3)["frames"]
         assert row[:, 0, 0, 0].tolist() == [2, 5, 8]
+        (row,) = read_rows([write("film.gif", self.film(200))], FILM, every=3)["frames"]
+        assert row[:, 0, 0, 0].tolist() == list(range(10, 200, 3))
 
     def test_a_folder_of_pictures_is_a_film(self, write: Any) -> None:
         Path("frames").mkdir()

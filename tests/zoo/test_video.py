@@ -135,6 +135,43 @@ def test_values_of_no_known_range_are_refused(tmp_path: Path):
         list(read_frames(file))
 
 
+def test_grey_values_of_16_bits_become_8(tmp_path: Path):
+    levels = np.array([[0, 65535], [257, 257 * 128]], np.uint16)
+    file = tmp_path / "rain.pgm"
+    file.write_bytes(b"P5 2 2 65535\n" + levels.astype(">u2").tobytes())
+    (frame,) = read_frames(file)
+    assert frame[..., 0].tolist() == [[0, 255], [1, 128]]
+
+
+def test_of_a_film_that_is_damaged_further_on_what_came_before_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    av = pytest.importorskip("av")
+    file = tmp_path / "film.avi"
+    with av.open(str(file), "w") as film:
+        stream = film.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        noise = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), np.uint8)
+        for picture in noise:
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        film.mux(stream.encode())
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 20_000] = bytes(20_000)
+    file.write_bytes(content)
+    frames = [*read_frames(file)]
+    assert 5 <= len(frames) < 20
+    said = capsys.readouterr().err
+    assert said == "" or f"film.avi' ends at frame {len(frames) + 1}: " in said
+
+
+def test_text_is_no_film(tmp_path: Path):
+    pytest.importorskip("av")
+    file = tmp_path / "notes.txt"
+    file.write_text("one line\n" * 100)
+    with pytest.raises(DataError, match="notes.txt': it holds no pictures"):
+        list(read_frames(file))
+
+
 def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path):
     file = tmp_path / "bomb.png"
     Image.new("1", (20_000, 20_000)).save(file)

@@ -13,8 +13,9 @@ from zoo.datasets.video.examples import Resize, VideoSplit, split_by_time
 from zoo.errors import DataError
 from zoo.video import FILMS, PICTURES, entries, read_frames
 
-AT_ONCE = 64
-"""Frames that are resized together: no more of a long video are in memory in full size."""
+AT_ONCE = 64 * 640 * 360
+"""Pixels of frames that are resized together: no more of a long video are in memory in full size,
+but for a single frame."""
 
 
 def read_videos(
@@ -75,6 +76,7 @@ def _read(file: Path, resize: Resize, every: int) -> np.ndarray:
 
 def _resized(frames: Iterator[np.ndarray], resize: Resize) -> Iterator[np.ndarray]:
     """Yield frames in pieces: some of one size are resized at once."""
-    for _, same in itertools.groupby(frames, key=lambda frame: frame.shape):
-        while piece := [*itertools.islice(same, AT_ONCE)]:
+    for shape, same in itertools.groupby(frames, key=lambda frame: frame.shape):
+        count = max(1, AT_ONCE // (shape[0] * shape[1]))
+        while piece := [*itertools.islice(same, count)]:
             yield resize(np.stack(piece))

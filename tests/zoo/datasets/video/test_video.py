@@ -10,8 +10,7 @@ import pytest
 
 from zoo.datasets import video
 from zoo.datasets.splits import Fractions
-from zoo.datasets.video import Shape, moving_digits, radar
-from zoo.datasets.video.own_files import AT_ONCE
+from zoo.datasets.video import Shape, moving_digits, own_files, radar
 from zoo.errors import ConfigError, DataError, DataUnavailableError, UnknownNameError
 from zoo.preprocessing import FrameEncoder
 from zoo.video import encode_gif, encode_png
@@ -181,8 +180,12 @@ class TestOwnVideos:
         split = video.read_videos(tmp_path, as_they_are, 5, 5, 1, Fractions(0.2, 0.2))
         assert split.test.frames()[0, :, 0, 0, 0].tolist() == [40, 41, 42, 43, 44]
 
-    def test_no_more_than_a_piece_is_resized_at_once(self, tmp_path: Path):
-        for level in range(AT_ONCE + 10):
+    @pytest.mark.parametrize(("pixels", "expected"), [(16 * 4, [4, 4, 2]), (1, [1] * 10)])
+    def test_no_more_than_a_piece_is_resized_at_once(
+        self, pixels: int, expected: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(own_files, "AT_ONCE", pixels)
+        for level in range(10):
             (tmp_path / f"{level:03}.png").write_bytes(encode_png(np.zeros((4, 4, 1), np.uint8)))
         sizes: list[int] = []
 
@@ -190,8 +193,8 @@ class TestOwnVideos:
             sizes.append(len(frames))
             return frames
 
-        video.read_videos(tmp_path, note, 2, 1, 1, Fractions(0.1, 0.1))
-        assert sizes == [AT_ONCE, 10]
+        video.read_videos(tmp_path, note, 2, 1, 1, Fractions(0.2, 0.2))
+        assert sizes == expected
 
     def test_films_beside_pictures_are_not_guessed_at(self, tmp_path: Path):
         (tmp_path / "film.mp4").write_bytes(b"some")
