@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,10 +84,42 @@ def test_the_signature_is_that_of_the_ports(tiny_export: Path) -> None:
 
 
 def test_only_ops_that_the_stock_server_knows_are_used(tiny_export: Path) -> None:
+    check_ops(tiny_export)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("speech", {"search": "greedy", "streaming": True}),
+        ("speech", {"search": "beam", "features": "mfcc", "front": "conv", "cell": "gru"}),
+        ("speech", {"search": "lexicon"}),
+        ("forecasting", {}),
+        ("forecasting", {"model": "autoregressive", "base": "last", "loss": "likelihood"}),
+        ("video", {"model": "encoder-forecaster"}),
+        ("video", {"model": "predrnn"}),
+    ],
+    ids=str,
+)
+def test_so_they_are_by_every_recipe(name: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    from recipes import listening, recipe
+
+    module = recipe(name)
+    config = dataclasses.replace(module.PRESETS["tiny"], **changes)
+    data = module.load(config)
+    pipeline = module.build(config, data)
+    if name == "speech":
+        pipeline.finish = listening.transcriber(config, data, pipeline, config.search)
+    pipeline.save(tmp_path)
+    check_ops(export(tmp_path, tmp_path / "models", name))
+
+
+def check_ops(folder: Path) -> None:
+    """Check that an exported model has no operation but those of the stock server."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
     from tensorflow.python.framework import op_def_registry
 
-    graph = SavedModel.FromString((tiny_export / "saved_model.pb").read_bytes())
+    graph = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     graph_def = graph.meta_graphs[0].graph_def
     nodes = [*graph_def.node, *(n for f in graph_def.library.function for n in f.node_def)]
     own = {function.signature.name for function in graph_def.library.function}

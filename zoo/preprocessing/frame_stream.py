@@ -55,6 +55,8 @@ class FrameStream:
         import tensorflow as tf
 
         frames, status = self._encoder.checked(raw["frame"][:, None])
+        # Unrolled steps want to know how many there are.
+        frames = tf.ensure_shape(frames, [None, 1, *frames.shape[2:]])
         # A client may send a state that holds no numbers, which would stay for ever.
         state = tf.where(tf.math.is_finite(raw["state"]), raw["state"], 0.0)
         before = [*self._packing.unpack(state).values()]
