@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench-sentiment bench-speech bench-forecasting bench-listening bench-recurrent bench-tuning bench-video bench-gain results check-results clean
+.PHONY: help setup demo test test-slow lint bench-sentiment bench-speech bench-forecasting bench-listening bench-recurrent bench-serving bench-tuning bench-video bench-gain results check-results clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -56,6 +56,11 @@ bench-listening: setup  ## what speech costs on one core, beside the same model 
 bench-recurrent: setup  ## recurrent layers beside Keras, PyTorch and ONNX Runtime (ARGS=--plain: the main table alone)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	$(BIN)/python -m benchmarks.recurrent --json benchmarks/results/speed/recurrent.json $(ARGS)
+
+bench-serving: setup  ## calls per second and their times, gRPC and REST, with and without batches
+	$(BIN)/python -m recipes sentiment train --run-dir runs/quality/sentiment-movie-snippets-0 --seed 0
+	$(BIN)/python -m benchmarks.serving runs/quality/sentiment-movie-snippets-0 \
+	  --json benchmarks/results/speed/serving.json
 
 bench-tuning: setup  ## trials per hour with one worker and with two
 	$(BIN)/python -m benchmarks.tuning_speed --json benchmarks/results/speed/tuning.json

@@ -30,6 +30,7 @@ RATES = ("accuracy", "wer")
 """Metrics that are fractions, and shown as percentages."""
 
 
+TRANSPORTS = {"grpc": "gRPC", "rest": "REST"}
 PEERS = {"seqzoo": "SeqZoo", "keras": "Keras", "torch": "PyTorch"}
 
 
@@ -291,8 +292,26 @@ def video_table(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{record['environment']['processor']}."]) + "\n"
 
 
+def serving_table(record: dict[str, Any]) -> str:
+    """Return the Markdown table of the server's loads: a row per transport and concurrency."""
+    lines = [
+        "| Calls in flight | One by one, per second | p99, ms | In batches, per second | p99, ms |",
+        "|---|---|---|---|---|",
+    ]
+    loads = {(e["transport"], e["concurrency"], e["batching"]): e for e in record["loads"]}
+    for transport, concurrency in dict.fromkeys(key[:2] for key in loads):
+        cells = [
+            f"{loads[transport, concurrency, batched]['qps']:,.0f} "
+            f"| {loads[transport, concurrency, batched]['p99_ms']:.1f}"
+            for batched in (False, True)
+        ]
+        lines.append(f"| {concurrency}, {TRANSPORTS[transport]} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"{record['environment']['processor']}."]) + "\n"
+
+
 SPEED_TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "recurrent": recurrent_table,
+    "serving": serving_table,
     "speech": speech_table,
     "forecasting": forecasting_table,
     "forecasting-scale": scale_table,

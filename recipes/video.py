@@ -68,6 +68,9 @@ class Config:
 
     model: Literal["encoder-forecaster", "predrnn"] = "encoder-forecaster"
     """Read all, then write all; or predict frame after frame."""
+    moved: bool = False
+    """Predict how the last frame moves and changes, where frames do so slowly, such as weather; of
+    "encoder-forecaster"."""
     filters: int = 64
     """Channels of each layer's state."""
     layers: int = 2
@@ -114,6 +117,8 @@ class Config:
                 f"height and width must be multiples of block = {self.block}, not {self.height} "
                 f"and {self.width}"
             )
+        if self.moved and self.model != "encoder-forecaster":
+            raise ConfigError(f"moved takes model 'encoder-forecaster', not '{self.model}'")
         if self.structure and min(self.height, self.width) < metrics.SSIM_WINDOW:
             raise ConfigError(
                 f"structure takes frames of at least {metrics.SSIM_WINDOW} pixels, not "
@@ -141,7 +146,7 @@ PRESETS = {
     ),
     "base": Config(),
     "moving-mnist": Config(dataset="moving-mnist", clips=10_000, mixed_precision=True, epochs=4),
-    "radar": Config(dataset="radar", seen=6, horizon=6, epochs=6),
+    "radar": Config(dataset="radar", seen=6, horizon=6, moved=True, mixed_precision=True, epochs=6),
     "large": Config(
         dataset="moving-mnist",
         clips=10_000,
@@ -298,6 +303,7 @@ def _encoder(config: Config) -> preprocessing.FrameEncoder:
 
 
 def _model(config: Config) -> Any:
+    more = {"moved": True} if config.moved else {}
     return models.PREDICTORS[config.model](
         config.seen,
         config.horizon,
@@ -308,6 +314,7 @@ def _model(config: Config) -> Any:
         config.layers,
         config.kernel_size,
         config.block,
+        **more,
     )
 
 

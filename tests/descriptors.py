@@ -266,6 +266,11 @@ DESCRIPTORS = (
     _frames(layers.STLSTMCell, filters=3, kernel_size=3),
     Descriptor(layers.FrameFolding, Ports(frames=CLIP), FOLDED, {"block": 2}),
     Descriptor(layers.FrameUnfolding, Ports(frames=FOLDED), CLIP, {"block": 2}),
+    Descriptor(
+        layers.MovedFrame,
+        Ports(frames=CLIP, motion=Port((2, 2, 3, 2), "float32", "pixels down and right")),
+        AHEAD,
+    ),
     Descriptor(layers.StandStill, Ports(frames=CLIP), AHEAD, {"count": 2}),
     Descriptor(
         layers.STLSTMStack,
@@ -276,6 +281,7 @@ DESCRIPTORS = (
     ),
     _predictor(models.EncoderForecaster),
     _predictor(models.EncoderForecaster, "one-layer", layers=1, block=1),
+    _predictor(models.EncoderForecaster, "moved", moved=True),
     _predictor(models.PredRNN, kernel_size=3),
     _recurrent(layers.MinGRU),
     _recurrent(layers.MinLSTM, return_sequences=True),

@@ -25,6 +25,7 @@ from .initializers import ChronoBias as ChronoBias
 from .losses import ctc_loss as ctc_loss
 from .losses import masked_cross_entropy as masked_cross_entropy
 from .losses import masked_mean as masked_mean
+from .motion import MovedFrame as MovedFrame
 from .parallel import QRNN as QRNN
 from .parallel import MinGRU as MinGRU
 from .parallel import MinLSTM as MinLSTM

@@ -17,6 +17,7 @@ from keras import ops
 from zoo.errors import ConfigError
 from zoo.layers.conv_recurrent import ConvLSTM2D
 from zoo.layers.folding import FrameFolding, FrameUnfolding, StandStill
+from zoo.layers.motion import MovedFrame
 from zoo.layers.spatiotemporal import STLSTMStack
 
 
@@ -30,6 +31,11 @@ class EncoderForecaster(keras.Model):
     layers of the forecaster say at a step becomes a frame by a 1 x 1 convolution.
     Source: Shi et al. 2015, arXiv:1506.04214, section 3.2.
 
+    With `moved` that frame is what the last one has to change by, after it was moved as two more
+    channels say, of every block. At first both are next to nothing: training begins at a
+    standstill.
+    Source: Zhang et al. 2023, Nature 619 (NowcastNet: advection and a residual).
+
     Args:
         seen: Frames that are looked at.
         horizon: Frames that are predicted.
@@ -38,6 +44,7 @@ class EncoderForecaster(keras.Model):
         layers: Layers of the encoder, and of the forecaster.
         kernel_size: Height and width of the kernels.
         block: Pixels of the sides of a block that is folded into channels.
+        moved: Begin with the last frame, moved.
     """
 
     def __init__(
@@ -51,6 +58,7 @@ class EncoderForecaster(keras.Model):
         layers: int = 2,
         kernel_size: int = 3,
         block: int = 4,
+        moved: bool = False,
         **options: Any,
     ) -> None:
         _check(seen, horizon, layers)
@@ -74,7 +82,9 @@ class EncoderForecaster(keras.Model):
         repeat = StandStill(horizon, name="last_frame")
         combine = keras.layers.Concatenate(name="combination")
         # The same weights for every pixel of every step.
-        project = keras.layers.Dense(block * block * channels, dtype="float32", name="pixels")
+        small = keras.initializers.RandomNormal(stddev=1e-3)
+        how = {"kernel_initializer": small if moved else "glorot_uniform", "dtype": "float32"}
+        project = keras.layers.Dense(block * block * channels, name="pixels", **how)
         unfold = FrameUnfolding(block, dtype="float32", name="unfolding")
 
         # === Graph ===
@@ -89,13 +99,18 @@ class EncoderForecaster(keras.Model):
             x, *_ = layer(x, initial_state=state)
             written.append(x)
         said = combine(written) if layers > 1 else written[0]
-        super().__init__({"frames": frames}, unfold(project(said)), **options)
+        predicted = unfold(project(said))
+        if moved:
+            motion = keras.layers.Dense(2, name="motion", **how)(said)
+            begin = MovedFrame(dtype="float32", name="moved_frame")([frames, motion])
+            predicted = keras.layers.Add(dtype="float32", name="change")([begin, predicted])
+        super().__init__({"frames": frames}, predicted, **options)
 
         # === Config ===
         self.seen, self.horizon = seen, horizon
         self.height, self.width, self.channels = height, width, channels
         self.filters, self.depth = filters, layers
-        self.kernel_size, self.block = kernel_size, block
+        self.kernel_size, self.block, self.moved = kernel_size, block, moved
 
     def taught(self, frames: Any, known: Any) -> Any:
         """Return what is predicted in training, of the last frames of a clip.
@@ -124,7 +139,7 @@ class EncoderForecaster(keras.Model):
             state.
         """
         folded, after = self._read(frames, state)
-        return self._write(folded, after, 1), after
+        return self._write(frames, folded, after, 1), after
 
     def rollout(self, frames: Any, count: int) -> Any:
         """Return `count` predicted frames, `float32[batch, count, height, width, channels]`.
@@ -134,7 +149,7 @@ class EncoderForecaster(keras.Model):
             count: At least 1; more than the horizon goes on as far as the states carry.
         """
         folded, after = self._read(frames, self.initial_state(ops.shape(frames)[0]))
-        return self._write(folded, after, count)
+        return self._write(frames, folded, after, count)
 
     def _read(self, frames: Any, state: Sequence[Any]) -> tuple[Any, list[Any]]:
         folded = x = self.get_layer("folding")(frames)
@@ -144,7 +159,7 @@ class EncoderForecaster(keras.Model):
             after += now
         return folded, after
 
-    def _write(self, folded: Any, state: Sequence[Any], count: int) -> Any:
+    def _write(self, frames: Any, folded: Any, state: Sequence[Any], count: int) -> Any:
         x, written = ops.repeat(folded[:, -1:], count, axis=1), []
         opposite = [state[place : place + 2] for place in range(0, len(state), 2)]
         for layer, before in zip(
@@ -153,14 +168,17 @@ class EncoderForecaster(keras.Model):
             x, _ = layer.step(x, before)
             written.append(x)
         said = ops.concatenate(written, axis=-1)
-        return self.get_layer("unfolding")(self.get_layer("pixels")(said))
+        predicted = self.get_layer("unfolding")(self.get_layer("pixels")(said))
+        if not self.moved:
+            return predicted
+        return predicted + self.get_layer("moved_frame")([frames, self.get_layer("motion")(said)])
 
     def _layers_of(self, kind: str) -> list[Any]:
         return [self.get_layer(f"{kind}_{number}") for number in range(self.depth)]
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return _config(self)
+        return {**_config(self), "moved": self.moved}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> EncoderForecaster:

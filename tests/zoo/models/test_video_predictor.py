@@ -12,13 +12,19 @@ from zoo.errors import ConfigError
 from zoo.models import PREDICTORS
 
 DRAW = np.random.default_rng(0)
-BOTH = pytest.mark.parametrize("name", PREDICTORS)
+BOTH = pytest.mark.parametrize("name", [*PREDICTORS, "moved"])
 
 
 def model_of(name: str, **arguments: Any) -> Any:
     keras.utils.set_random_seed(1)
     sizes = {"filters": 5, "layers": 2, "kernel_size": 3, **arguments}
-    return PREDICTORS[name](4, 3, 8, 12, **sizes)
+    if name != "moved":
+        return PREDICTORS[name](4, 3, 8, 12, **sizes)
+    model = PREDICTORS["encoder-forecaster"](4, 3, 8, 12, moved=True, **sizes)
+    for head in ("pixels", "motion"):  # which are 0 at first
+        kernel = model.get_layer(head).kernel
+        kernel.assign(DRAW.normal(size=kernel.shape))
+    return model
 
 
 def frames(time: int = 4) -> np.ndarray:
@@ -101,8 +107,16 @@ def test_weights_move_between_precisions(name: str):
     np.testing.assert_allclose(other({"frames": seen}), model({"frames": seen}), atol=0.02)
 
 
-@BOTH
+@pytest.mark.parametrize("name", PREDICTORS)
 @pytest.mark.parametrize(("seen", "horizon", "layers"), [(0, 1, 1), (1, 0, 1), (1, 1, 0)])
 def test_sizes_below_1_are_refused(name: str, seen: int, horizon: int, layers: int):
     with pytest.raises(ConfigError, match="must be at least 1"):
         PREDICTORS[name](seen, horizon, 8, 8, layers=layers)
+
+
+def test_a_moved_frame_stands_still_before_anything_is_learnt():
+    seen = frames()
+    model = PREDICTORS["encoder-forecaster"](4, 3, 8, 12, moved=True, filters=5)
+    np.testing.assert_allclose(
+        model({"frames": seen}), np.repeat(seen[:, -1:], 3, axis=1), atol=0.02
+    )
