@@ -199,17 +199,7 @@ def _try(task: Task, outcome: Outcome) -> None:
     outcome.objective = recipe.HEADLINE.metric
     data = recipe.load(config)
     pipeline = recipe.build(config, data)
-    outcome.size = int(pipeline.model.count_params())
-    if settings.max_parameters and outcome.size > settings.max_parameters:
-        raise Refused(f"{outcome.size:,} weights, and {settings.max_parameters:,} are the most")
-    if settings.measures_latency:
-        with _alone(task.search / ".latency"):
-            outcome.latency_ms = _latency(pipeline)
-        if settings.max_latency_ms and outcome.latency_ms > settings.max_latency_ms:
-            raise Refused(
-                f"an answer takes {outcome.latency_ms:.1f} ms, and {settings.max_latency_ms:g} ms "
-                "is the most"
-            )
+    _check_constraints(task, settings, pipeline, outcome)
     _go_on_from(task, hp.values)
     epochs = hp.values.get(f"{OF_ALGORITHM}epochs", 0)
     values = configuration.to_json(config)
@@ -228,6 +218,25 @@ def _try(task: Task, outcome: Outcome) -> None:
     if not math.isfinite(score):
         raise ConfigError(f"{headline.metric} of the validation part was never a number")
     outcome.score = score
+
+
+def _check_constraints(task: Task, settings: Settings, pipeline: Any, outcome: Outcome) -> None:
+    """Note size and latency of a model that is not trained yet.
+
+    Raises:
+        Refused: One of them is beyond what the search allows.
+    """
+    outcome.size = int(pipeline.model.count_params())
+    if settings.max_parameters and outcome.size > settings.max_parameters:
+        raise Refused(f"{outcome.size:,} weights, and {settings.max_parameters:,} are the most")
+    if settings.measures_latency:
+        with _alone(task.search / ".latency"):
+            outcome.latency_ms = _latency(pipeline)
+        if settings.max_latency_ms and outcome.latency_ms > settings.max_latency_ms:
+            raise Refused(
+                f"an answer takes {outcome.latency_ms:.1f} ms, and {settings.max_latency_ms:g} ms "
+                "is the most"
+            )
 
 
 def _go_on_from(task: Task, values: Mapping[str, Any]) -> None:

@@ -66,9 +66,7 @@ def run(
     outputs, *last = differentiable(x, *states, *weights)
     # What was compiled once for layers of two sizes does not know either.
     outputs.set_shape([x.shape[0], x.shape[1], weights[1].shape[0]])
-    for state in last:
-        state.set_shape([x.shape[0], weights[1].shape[0]])
-    return outputs, last
+    return outputs, [tf.ensure_shape(each, [x.shape[0], weights[1].shape[0]]) for each in last]
 
 
 @functools.cache
