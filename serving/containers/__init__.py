@@ -93,7 +93,7 @@ class Contents:
 
     @property
     def tag(self) -> str:
-        """The image's tag: equal only for equal contents."""
+        """The image's tag: equal only for equal contents, as they were when the bundle was made."""
         return f"{self.version_tag}-{self.fingerprint}"
 
     @property
