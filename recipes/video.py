@@ -146,7 +146,7 @@ PRESETS = {
     ),
     "base": Config(),
     "moving-mnist": Config(dataset="moving-mnist", clips=10_000, mixed_precision=True, epochs=4),
-    "radar": Config(dataset="radar", seen=6, horizon=6, moved=True, mixed_precision=True, epochs=6),
+    "radar": Config(dataset="radar", seen=6, horizon=6, epochs=6),
     "large": Config(
         dataset="moving-mnist",
         clips=10_000,

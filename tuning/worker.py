@@ -79,7 +79,7 @@ class Worker:
     def _run(self, trial: Trial) -> None:
         """Run a trial to its end, unless the chief has other plans for it."""
         attempt = int(trial.metrics.get_last_value("attempt"))
-        task = Task(self.folder, trial.trial_id, _parameters(trial), self.threads, attempt)
+        task = Task(self.folder, trial.trial_id, parameters_of(trial), self.threads, attempt)
         if read_outcome(self.folder, trial.trial_id) is None:
             began = time.monotonic()
             process = Fresh(run_trial, task, log=task.folder / LOG)
@@ -155,7 +155,7 @@ class Worker:
 _SOON_AGAIN = [("grpc.max_reconnect_backoff_ms", 1000), ("grpc.initial_reconnect_backoff_ms", 200)]
 
 
-def _parameters(trial: Trial) -> dict[str, Any]:
+def parameters_of(trial: Trial) -> dict[str, Any]:
     """Return the parameters as they were drawn: the protocol has single precision."""
     config = trial.hyperparameters.get_config()
     config["values"] = {name: exact(value) for name, value in config["values"].items()}

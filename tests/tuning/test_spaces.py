@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras_tuner
 import pytest
+from keras_tuner.src.engine.trial import Trial, TrialStatus
 
 from recipes import RECIPES, recipe
 from tuning.options import LocalOptions
@@ -17,6 +19,7 @@ from tuning.spaces import (
     load_space,
     unknown_parameters,
 )
+from tuning.worker import parameters_of
 from zoo.errors import ConfigError, DataError, UnknownNameError
 
 
@@ -100,6 +103,15 @@ class TestDiscovery:
         hp.values |= {"cell": "gru", "layers": 3}  # two conditions at a time are not tried out
         configuration(space, hp, recipe("sentiment").PRESETS["tiny"], {})
         assert unknown_parameters(hp, {"cell", "layers"}) == ["units"]
+
+    @pytest.mark.parametrize("name", RECIPES)
+    def test_what_reaches_a_trial_lacks_nothing(self, name: str) -> None:
+        base, space = recipe(name).PRESETS["tiny"], load_space(name)
+        trial = Trial(discover(space, base, {}), "0000", TrialStatus.RUNNING)
+        given = parameters_of(Trial.from_proto(trial.to_proto()))
+        hp = keras_tuner.HyperParameters.from_config(dict(given))
+        configuration(space, hp, base, {})
+        assert unknown_parameters(hp, given["values"]) == []
 
     def test_a_combination_that_the_recipe_refuses_does_not_refuse_the_space(self) -> None:
         def space(hp: Any, base: Any) -> Any:

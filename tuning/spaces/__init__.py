@@ -153,8 +153,12 @@ def differences(config: Any, base: Any) -> list[str]:
 
 
 def unknown_parameters(space: Any, known: Iterable[str]) -> list[str]:
-    """Return the parameters that a space named only now, after it was searched for all of them."""
-    return [each.name for each in space.space if each.name not in known]
+    """Return what a space asks for that has no value: it was not named when all were looked for.
+
+    What stands under a condition that does not hold has no value either, and is not asked for.
+    """
+    asked = [each.name for each in space.space if space.is_active(each)]
+    return [name for name in asked if name not in known]
 
 
 def _at_home(parameter: Any, base: Any, fixed: Mapping[str, Any]) -> Any:

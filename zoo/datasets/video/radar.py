@@ -33,9 +33,6 @@ VALIDATION_FRAMES = 16
 LEAST_RAIN = 0.05
 """Share of rainy pixels in the last frame that is seen; where it is dry nothing is to be told."""
 
-WEAKEST = 40
-"""Levels by which a training clip is made weaker at most, half of them at all: 20 dB."""
-
 _NO_DATA = 255
 _RAINY = 64
 _COMMIT = "eaa59fb8f39205a3b1a0b44724ad8cd4a86d107e"
@@ -60,8 +57,6 @@ class Cut:
         size: Of the piece.
         turns: Quarter turns.
         mirrored: Whether left and right change places afterwards.
-        weaker: Levels by which all rain is weaker, and so what was weaker is gone: showers are
-            made of a front.
     """
 
     event: np.ndarray
@@ -69,7 +64,6 @@ class Cut:
     size: Shape
     turns: int = 0
     mirrored: bool = False
-    weaker: int = 0
 
     dtype = np.dtype(np.uint8)
 
@@ -89,8 +83,6 @@ class Cut:
         piece = self.event[
             frame : frame + size.time, row : row + size.height, column : column + size.width
         ]
-        if self.weaker:
-            piece = np.where(piece > _RAINY + self.weaker, piece - np.uint8(self.weaker), 0)
         turned = np.rot90(piece, self.turns, axes=(1, 2))
         return turned[:, :, ::-1] if self.mirrored else turned
 
@@ -176,8 +168,7 @@ def _random_cuts(event: np.ndarray, size: Shape, seen: int, count: int) -> list[
     while len(cuts) < count:
         frame, row, column = (int(draw.integers(most + 1)) for most in last)
         turns, mirrored = int(draw.integers(4)), bool(draw.integers(2))
-        weaker = int(draw.integers(WEAKEST + 1)) if draw.integers(2) else 0
-        cut = Cut(event, (frame, row, column), size, turns, mirrored, weaker)
+        cut = Cut(event, (frame, row, column), size, turns, mirrored)
         if _is_rainy(cut, seen):
             cuts.append(cut)
     return cuts
