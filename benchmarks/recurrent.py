@@ -247,7 +247,7 @@ def _step(name: str, steps: int) -> Any:
     if name == "torch":
         return Torch(case, Layer(case, layers).weights).training()
     layer = Layer(replace(case, cell="LSTM" if name == "lstm" else "MinLSTM"), layers)
-    # As `keras.Model.fit` does by default: with XLA where the layer allows it.
+    # MinLSTM with XLA, which `compile(jit_compile=True)` gives it: on a CPU `fit` has it off.
     return layer.training(jit_compile=layer.layer.supports_jit)
 
 
