@@ -167,7 +167,7 @@ PRESETS = {
         speeds=(0.9, 0.95, 1.0, 1.05, 1.1),
         dropout=0.45,
         beam=32,
-        epochs=30,
+        epochs=25,
         batch_size=16,
         learning_rate=1e-3,
     ),
