@@ -30,7 +30,7 @@ demo: setup      ## train, export, serve and ask a sentiment model
 	$(BIN)/python -m serving parity models/sentiment
 
 test: setup      ## the test suite, without the slow tests
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup ## the slow tests alone
 	$(BIN)/python -m pytest -m slow

@@ -8,7 +8,9 @@
 What follows `--` goes to the recipe, and so does each value of `--over` in turn, so that scores
 are means over these values too. The record is written to
 `benchmarks/results/RECIPE-NAME.json`, the first seed's learning curves beside it. A run
-that was broken off goes on where it stopped.
+that was broken off goes on where it stopped. Seeds that a record of the same command holds
+already are kept, as long as none of the files behind it has changed, so that long runs can be
+made one by one; those of a stale record are forgotten.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recipes.commands import ONLY_SHOW
+from zoo.environment import digest
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 LOG_LINES = 12
@@ -36,22 +41,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.over and len(options.over) == 1:
         parser.error(f"--over {options.over[0]}: values are missing, such as --over units 64 128")
     field, *values = options.over or [""]
+    told = [*fields, *([f"--{field}", "VALUE"] if field else [])]
+    over = {"over": {"field": field, "values": values}} if field else {}
+    file = RESULTS / f"{options.recipe}-{options.name}.json"
+    known = _known(file, {"command": _command(options.recipe, told), **over})
+    seeds = [seed for seed in options.seeds if seed not in known.get("seeds", [])]
+    if not seeds:
+        print(f"{file.relative_to(ROOT)} holds these seeds already")
+        return
     runs, log = [], ""
     for value in values or [""]:
         varied = [f"--{field}", value] if field else []
-        for seed in options.seeds:
+        for seed in seeds:
             name = "-".join([options.recipe, options.name, *varied[1:], str(seed)])
             folder = Path("runs", "quality", name)
             log = _train(options.recipe, folder, [*fields, *varied, "--seed", str(seed)])
             runs.append(ROOT / folder)
-    told = [*fields, *([f"--{field}", "VALUE"] if field else [])]
-    record = make_record(options.recipe, told, options.seeds, runs, log)
-    if field:
-        record["over"] = {"field": field, "values": values}
-    file = RESULTS / f"{options.recipe}-{options.name}.json"
+    record = make_record(options.recipe, told, seeds, runs, log) | over
+    if known:
+        record = joined(known, record)
+    else:
+        for picture in runs[0].glob("learning_curves.png"):
+            shutil.copy(picture, file.with_suffix(".png"))
     file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    for picture in runs[0].glob("learning_curves.png"):
-        shutil.copy(picture, file.with_suffix(".png"))
     print(f"recorded: {file.relative_to(ROOT)}")
     _print_scores("model", record["test"])
     for name, scores in record["baselines"].items():
@@ -82,7 +94,7 @@ def make_record(
     judged = {"headline": metrics[0]["headline"]} if "headline" in metrics[0] else {}
     return {
         "recipe": recipe,
-        "command": " ".join(["python -m recipes", recipe, "train", *fields, "--seed SEED"]),
+        "command": _command(recipe, fields),
         "commit": environment.pop("git_commit"),
         "seeds": list(seeds),
         **judged,
@@ -113,6 +125,42 @@ def summarise(values: Sequence[Any]) -> Any:
         return {key: summarise(each) for key, each in columns.items() if None not in each}
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": statistics.fmean(values), "spread": spread, "values": list(values)}
+
+
+def joined(known: Any, new: Any) -> Any:
+    """Return a record of the seeds of both, the rest as in the newer one.
+
+    A metric that is not defined for each of them is left out, as in `summarise`.
+    """
+    if not isinstance(new, dict):
+        return new
+    if "values" in new and "mean" in new:
+        return summarise([*known["values"], *new["values"]])
+    scores = {key: joined(known[key], new[key]) for key in new if key in known}
+    return scores | ({"seeds": [*known["seeds"], *new["seeds"]]} if "seeds" in new else {})
+
+
+def stale(name: str, record: dict[str, Any]) -> list[str]:
+    """Return a line per file that has changed since a record was made."""
+    return [
+        f"{name}: {path} has changed since {str(record['commit'])[:12]}"
+        for path, expected in record["files"].items()
+        if not path.startswith(ONLY_SHOW)
+        if not (ROOT / path).is_file() or digest(ROOT / path) != expected
+    ]
+
+
+def _known(file: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the record in a file if it still holds and is of what is wanted, or nothing."""
+    if not file.is_file():
+        return {}
+    record = _read(file)
+    same = all(record.get(key) == value for key, value in wanted.items())
+    return record if same and not stale(file.stem, record) else {}
+
+
+def _command(recipe: str, fields: Sequence[str]) -> str:
+    return " ".join(["python -m recipes", recipe, "train", *fields, "--seed SEED"])
 
 
 def _print_scores(name: str, scores: dict[str, Any]) -> None:

@@ -17,12 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality import RESULTS, ROOT
+from benchmarks.quality import RESULTS, ROOT, stale
 from recipes import recipe
-from recipes.commands import ONLY_SHOW
 from tuning.confirmation import START, Confirmation, spelled
 from zoo.datasets.series import HORIZONS, NAMES
-from zoo.environment import digest
 
 README = ROOT / "README.md"
 SPEED, GAIN = "speed", "gain"
@@ -267,7 +265,7 @@ def scale_table(record: dict[str, Any]) -> str:
 
 def tuning_table(record: dict[str, Any]) -> str:
     """Return the Markdown table of trials per hour: a row per crew of workers."""
-    lines = ["| Sentiment, the same trials | Trials per hour | Seconds per trial | Beside it |"]
+    lines = ["| Sentiment, the same trials | Trials per hour | Training, s | Beyond it, s |"]
     lines.append("|---|---|---|---|")
     for name, row in record["crews"].items():
         lines.append(
@@ -318,16 +316,6 @@ SPEED_TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "tuning": tuning_table,
     "video": video_table,
 }
-
-
-def stale(name: str, record: dict[str, Any]) -> list[str]:
-    """Return a line per file that has changed since a record was made."""
-    return [
-        f"{name}: {path} has changed since {str(record['commit'])[:12]}"
-        for path, expected in record["files"].items()
-        if not path.startswith(ONLY_SHOW)
-        if not (ROOT / path).is_file() or digest(ROOT / path) != expected
-    ]
 
 
 def _over(record: dict[str, Any]) -> str:

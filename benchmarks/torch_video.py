@@ -75,7 +75,7 @@ class TorchEncoderForecaster(nn.Module):
             x, _ = layer(x, state)
             written.append(x)
         said = torch.cat(written, dim=2)
-        return self._unfold(self.pixels(said.flatten(0, 1)), batch)
+        return self._unfold(torch.sigmoid(self.pixels(said.flatten(0, 1))), batch)
 
     def _fold(self, frames: Any) -> Any:
         batch, time, height, width, channels = frames.shape

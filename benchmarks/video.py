@@ -146,8 +146,8 @@ def _torch_step(model: Any, clips: np.ndarray) -> Callable[[], object]:
 
     def step() -> float:
         frames = pixels.float() / 255
-        error = peer(frames[:, : config.seen]) - frames[:, config.seen :]
-        loss = error.square().mean() + config.absolute * error.abs().mean()
+        predicted, truth = peer(frames[:, : config.seen]), frames[:, config.seen :]
+        loss = torch.nn.functional.binary_cross_entropy(predicted, truth)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(peer.parameters(), config.clip_norm)

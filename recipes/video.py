@@ -81,9 +81,12 @@ class Config:
     """Pixels of the sides of a block that is folded into channels."""
 
     absolute: float = 0.0
-    """Weight of absolute errors beside squared ones in the loss."""
+    """Weight of absolute errors in the loss, beside cross-entropy, or beside squared errors where a
+    model's predictions are not bounded ("predrnn", `moved`)."""
     structure: float = 0.0
     """Weight of lost structure (1 - SSIM) in the loss."""
+    weights: Path | None = None
+    """Weights to begin with, in a file that `model.save_weights` wrote, on any backend."""
     sampling: float = 0.5
     """Share of the training in which "predrnn" is still shown true frames to come, fewer and
     fewer."""
@@ -91,7 +94,8 @@ class Config:
     """Train in bfloat16, faster where the processor knows it (AVX512_BF16, AMX); the trained model
     computes in float32."""
     epochs: int = 3
-    """Passes over the training clips; the best one by validated error is kept."""
+    """Passes over the training clips; the best one by validated error is kept. After none,
+    `weights` are scored as they are."""
     batch_size: int = 8
     """Clips per step."""
     learning_rate: float = 2e-3
@@ -105,8 +109,10 @@ class Config:
         """Check every range, so that a bad value is named before anything is loaded."""
         sizes = ("clips", "every", "step", "seen", "horizon", "height", "width", "filters")
         require(self, "at least 1", lambda n: n >= 1, *sizes)
-        counts = ("layers", "kernel_size", "block", "epochs", "batch_size")
+        counts = ("layers", "kernel_size", "block", "batch_size")
         require(self, "at least 1", lambda n: n >= 1, *counts)
+        least = 0 if self.weights else 1
+        require(self, f"at least {least}", lambda n: n >= least, "epochs")
         require(self, "1 or 3", lambda n: n in (1, 3), "channels")
         require(self, f"at most {MOST_SEEN}", lambda n: n <= MOST_SEEN, "seen")
         require(self, "at least 0", lambda weight: weight >= 0, "absolute", "structure")
@@ -176,6 +182,8 @@ PACKAGES = ("av", "cv2", "skimage")
 
 SAMPLES = 4
 """Real clips that travel with the pipeline, for warm-up and comparison."""
+USUAL = 64
+"""Training clips whose brightness an untrained model begins with."""
 
 
 def load(config: Config) -> video.VideoSplit:
@@ -203,11 +211,18 @@ def build(config: Config, data: video.VideoSplit) -> Pipeline:
     """Return the untrained pipeline."""
     import keras
 
+    from recipes.watching import read_weights
+
     keras.utils.set_random_seed(config.seed)
     finish = decoding.FrameDecoder(config.horizon, config.height, config.width, config.channels)
     rows = range(min(SAMPLES, len(data.validation)))
     samples = data.validation.frames(rows)[:, : config.seen]
-    return Pipeline(_encoder(config), _model(config), finish, {"frames": samples})
+    model = _model(config)
+    if model.bounded:
+        model.expect(data.train.frames(range(min(USUAL, len(data.train)))).mean() / 255)
+    if config.weights is not None:
+        read_weights(model, config.weights)
+    return Pipeline(_encoder(config), model, finish, {"frames": samples})
 
 
 def train(config: Config, data: video.VideoSplit, pipeline: Pipeline, run: Run) -> dict[str, Any]:
@@ -216,6 +231,8 @@ def train(config: Config, data: video.VideoSplit, pipeline: Pipeline, run: Run) 
     from recipes.training import Trainer
     from recipes.watching import Watcher, in_precision, known_frames
 
+    if not config.epochs:
+        return _untrained(config, data, pipeline, run)
     batches = preprocessing.BucketedBatches(data.train.clips, config.batch_size, seed=config.seed)
     with in_precision(config.mixed_precision):
         model = _model(config)
@@ -240,6 +257,17 @@ def train(config: Config, data: video.VideoSplit, pipeline: Pipeline, run: Run) 
         "train_seconds": state.seconds,
         "examples_per_second": state.examples / state.seconds,
     }
+
+
+def _untrained(
+    config: Config, data: video.VideoSplit, pipeline: Pipeline, run: Run
+) -> dict[str, Any]:
+    """Validate the weights that were brought, and return what `train` returns."""
+    from recipes.watching import Watcher
+
+    errors = Watcher(pipeline.model, data.validation, config.seen, config.batch_size).errors()
+    run.write_json("history.json", [{"epoch": 0, **errors}])
+    return {"best_epoch": 0, "train_seconds": 0.0, "examples_per_second": 0.0}
 
 
 def evaluate(
@@ -335,7 +363,9 @@ def _loss(config: Config, known: Any) -> Any:
         frames = preprocessing.as_numbers(clips)
         predicted = model.taught(frames, known())
         truth = frames[:, -predicted.shape[1] :]
-        return layers.frame_loss(predicted, truth, weights, config.absolute, config.structure)
+        return layers.frame_loss(
+            predicted, truth, weights, config.absolute, config.structure, entropy=model.bounded
+        )
 
     return loss
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,6 +15,7 @@ import tensorflow as tf
 from recipes.training import scorer
 from zoo import decoding, metrics
 from zoo.datasets.video import VideoExamples
+from zoo.errors import MisuseError
 
 
 class Watcher:
@@ -60,3 +63,19 @@ def known_frames(optimizer: keras.optimizers.Optimizer, steps: int) -> Any:
     """Return the share of the frames to come that are shown: from 1 down to 0 after `steps`."""
     done = tf.cast(optimizer.iterations.value, tf.float32)
     return tf.maximum(1.0 - done / max(steps, 1), 0.0)
+
+
+def read_weights(model: keras.Model, file: Path) -> None:
+    """Give a model the weights of a file.
+
+    Raises:
+        MisuseError: It cannot be read, or is of another model.
+    """
+    if not file.is_file():
+        raise MisuseError(f"weights: there is no file '{file}'")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of what the error says better
+            model.load_weights(file)
+    except (ValueError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise MisuseError(f"weights: '{file}' does not fit this model: {reason}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def run(folder: Path, accuracy: float) -> Path:
 
 
 SOURCES = {
-    file: digest(results.ROOT / file)
+    file: digest(quality.ROOT / file)
     for file in ("recipes/sentiment.py", "zoo/models/sequence_classifier.py")
 }
 
@@ -89,6 +90,44 @@ def test_scores_are_means_over_the_values_of_a_field_too(
     assert ", mean over 2 times --units |" in results.table({"sentiment-some": record})
     with pytest.raises(SystemExit):
         quality.main(["sentiment", "--over", "units"])
+
+
+def test_seeds_join_a_record_that_still_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = []
+
+    def train(recipe: str, folder: Path, fields: list[str]) -> str:
+        seed = int(fields[-1])
+        trained.append(seed)
+        run(tmp_path / folder, 0.7 + seed / 10)
+        return f"seed {seed}"
+
+    (tmp_path / "runs" / "quality").mkdir(parents=True)
+    for file in SOURCES:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes((quality.ROOT / file).read_bytes())
+    monkeypatch.setattr(quality, "_train", train)
+    monkeypatch.setattr(quality, "ROOT", tmp_path)
+    monkeypatch.setattr(quality, "RESULTS", tmp_path)
+    record = tmp_path / "sentiment-some.json"
+    words = ["sentiment", "--name", "some", "--seeds"]
+    quality.main([*words, "0"])
+    quality.main([*words, "0", "1", "2"])
+    assert trained == [0, 1, 2]
+    joined = json.loads(record.read_text())
+    assert (joined["seeds"], joined["log"]) == ([0, 1, 2], ["seed 2"])
+    assert joined["test"]["accuracy"]["values"] == pytest.approx([0.7, 0.8, 0.9])
+    assert joined["test"]["accuracy"]["mean"] == pytest.approx(0.8)
+    assert joined["files"] == SOURCES
+    quality.main([*words, "2"])
+    assert "sentiment-some.json holds these seeds already" in capsys.readouterr().out
+
+    (tmp_path / "recipes" / "sentiment.py").write_text("# other\n")
+    shutil.rmtree(tmp_path / "runs")
+    (tmp_path / "runs" / "quality").mkdir(parents=True)
+    quality.main([*words, "1"])
+    assert json.loads(record.read_text())["seeds"] == [1]
 
 
 def forecast(name: str, smape: float, coverage: float, windows: int) -> dict[str, Any]:
@@ -156,9 +195,9 @@ def test_what_a_search_gained_is_told_with_its_spread() -> None:
 
 
 def test_a_changed_file_makes_a_record_stale(record: dict[str, Any]) -> None:
-    assert results.stale("some", record) == []
+    assert quality.stale("some", record) == []
     record["files"]["recipes/sentiment.py"] = "0" * 64
-    (line,) = results.stale("some", record)
+    (line,) = quality.stale("some", record)
     assert line.startswith("some: recipes/sentiment.py has changed since")
 
 

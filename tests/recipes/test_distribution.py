@@ -113,6 +113,7 @@ class TestWorkers:
             assert run.read("history.json") == b""
             assert run.goes_on([]) and run.devices is workers
 
+    @pytest.mark.slow
     def test_whoever_waits_for_one_that_went_while_connecting_ends(self):
         address = f"127.0.0.1:{free_ports(1)[0]}"
         cluster = {"worker": [address, "127.0.0.1:1"]}

@@ -22,16 +22,16 @@ def start(recipe: str, epochs: int, folder: Path) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize(
     ("recipe", "epochs"),
     [
-        ("sentiment", 12),
+        ("sentiment", 5),
         pytest.param("speech", 6, marks=pytest.mark.slow),
         pytest.param("forecasting", 12, marks=pytest.mark.slow),
         pytest.param("video --model predrnn", 40, marks=pytest.mark.slow),
     ],
 )
 def test_kill_9_and_the_same_command_end_with_the_weights_of_a_run_without(
-    recipe: str, epochs: int, tmp_path: Path
+    recipe: str, epochs: int, tiny_run: Path, tmp_path: Path
 ) -> None:
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed, whole = tmp_path / "killed", tiny_run
     process = start(recipe, epochs, killed)
     while not (killed / "history.json").exists():
         assert process.poll() is None
@@ -40,8 +40,10 @@ def test_kill_9_and_the_same_command_end_with_the_weights_of_a_run_without(
     process.wait()
     assert not (killed / "metrics.json").exists()
 
-    for folder in (killed, whole):
-        assert start(recipe, epochs, folder).wait() == 0
+    assert start(recipe, epochs, killed).wait() == 0
+    if recipe != "sentiment":
+        whole = tmp_path / "whole"
+        assert start(recipe, epochs, whole).wait() == 0
     with np.load(killed / "checkpoint.npz") as ours, np.load(whole / "checkpoint.npz") as theirs:
         assert set(ours.files) == set(theirs.files)
         for name in set(ours.files) - {"state"}:

@@ -99,13 +99,18 @@ def test_the_weights_of_the_best_epoch_are_the_result(tmp_path: Path) -> None:
         np.testing.assert_array_equal(value, expected)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """A training that ran through."""
+    with trainer(tmp_path_factory.mktemp("whole")) as whole:
+        whole.fit()
+    return whole
+
+
 @pytest.mark.parametrize("steps", [3, 10])
 def test_a_killed_training_ends_with_the_weights_of_one_that_ran_through(
-    tmp_path: Path, steps: int
+    tmp_path: Path, whole: Trainer, steps: int
 ) -> None:
-    with trainer(tmp_path / "whole") as whole:
-        whole.fit()
-
     # A checkpoint behind every step, as if a minute lay between.
     with trainer(tmp_path / "killed", checkpoint_seconds=0) as first:
         step, count = first._step, itertools.count()
@@ -127,13 +132,11 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_ran_through(
         np.testing.assert_array_equal(resumed, expected)
 
 
-def test_a_finished_training_is_not_trained_further(tmp_path: Path) -> None:
-    with trainer(tmp_path) as first:
-        first.fit()
-    with trainer(tmp_path) as second:
+def test_a_finished_training_is_not_trained_further(whole: Trainer) -> None:
+    with trainer(whole.run.folder) as second:
         second._step = None  # type: ignore[assignment]
         second.fit()
-    for again, expected in zip(everything(second), everything(first), strict=True):
+    for again, expected in zip(everything(second), everything(whole), strict=True):
         np.testing.assert_array_equal(again, expected)
 
 

@@ -102,6 +102,48 @@ def test_other_models_and_losses_train(tmp_path: Path, changes: dict):
     assert pipeline.model.compute_dtype == "float32"
 
 
+class TestWeightsFromElsewhere:
+    """A model that was trained on a GPU is scored and exported here."""
+
+    def test_they_are_scored_as_they_are(
+        self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ):
+        trained = Pipeline.load(run).model
+        trained.save_weights(tmp_path / "tiny.weights.h5")
+        again = tmp_path / "again"
+        words = ["--preset", "tiny", "--weights", str(tmp_path / "tiny.weights.h5")]
+        words += ["--epochs", "0", "--run-dir", str(again)]
+        assert main(["video", "train", *words]) == 0, capsys.readouterr().err
+        scores = [json.loads((each / "metrics.json").read_text())["test"] for each in (run, again)]
+        assert scores[0] == scores[1]
+        assert (again / "index.html").is_file()
+
+    @pytest.mark.parametrize(
+        ("name", "content", "expected"),
+        [
+            ("no.weights.h5", None, "weights: there is no file"),
+            ("text.weights.h5", b"text", "does not fit this model: "),
+            ("a.txt", b"text", "does not fit this model: "),
+        ],
+    )
+    def test_what_cannot_be_read_is_told(self, tmp_path: Path, name: str, content, expected: str):
+        if content:
+            (tmp_path / name).write_bytes(content)
+        config = dataclasses.replace(TINY, weights=tmp_path / name)
+        with pytest.raises(MisuseError, match=expected):
+            recipe.build(config, recipe.load(config))
+
+    def test_weights_of_another_model_are_refused(self, run: Path, tmp_path: Path):
+        Pipeline.load(run).model.save_weights(tmp_path / "tiny.weights.h5")
+        config = dataclasses.replace(TINY, filters=8, weights=tmp_path / "tiny.weights.h5")
+        with pytest.raises(MisuseError, match="does not fit this model"):
+            recipe.build(config, recipe.load(config))
+
+    def test_without_any_there_is_something_to_train(self):
+        with pytest.raises(ConfigError, match="epochs must be at least 1, not 0"):
+            dataclasses.replace(TINY, epochs=0)
+
+
 def test_a_missing_package_is_named_before_the_training(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cv2" else name)
     with pytest.raises(MisuseError, match="takes cv2: pip install -r requirements-video.txt"):

@@ -107,6 +107,7 @@ def test_new_versions_are_taken_up_and_broken_ones_reported(
         assert half(client) == 8.0
 
 
+@pytest.mark.slow
 def test_a_killed_server_starts_again_on_its_port_and_drains_on_sigterm(
     toy_base_path: Path,
 ) -> None:

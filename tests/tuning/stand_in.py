@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-TRIAL_SECONDS = 0.2
+TRIAL_SECONDS = 0.1
 PATIENCE_SECONDS = 3.0
 """How long a chief is looked for, and a peer."""
 
@@ -53,7 +53,7 @@ def chief() -> None:
     where = os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
     end = float("inf")
     with socket.create_server(where) as server:
-        server.settimeout(0.1)
+        server.settimeout(0.05)
         while time.monotonic() < end:
             with contextlib.suppress(OSError), server.accept()[0] as caller:
                 caller.settimeout(1)
@@ -86,7 +86,7 @@ def ask(done: str) -> str:
             chief.sendall(json.dumps([os.environ["KERASTUNER_TUNER_ID"], done]).encode() + b"\n")
             if received := chief.makefile().readline().strip():
                 return received
-        time.sleep(0.1)
+        time.sleep(0.03)
     replace(f"lost-{time.time_ns()}.json", os.environ["KERASTUNER_TUNER_ID"])
     sys.exit(2)
 
@@ -127,7 +127,7 @@ def meet(host: str, port: str) -> None:
     while time.monotonic() < end:
         with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
             return
-        time.sleep(0.1)
+        time.sleep(0.03)
     sys.exit(1)
 
 

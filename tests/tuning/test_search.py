@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from recipes.__main__ import main as recipes
 from serving.following import FOLLOWS
 from tests.tuning.commands import TINY, command, run
+from tuning.__main__ import main as tuning
 from tuning.confirmation import read_confirmation
 from tuning.folder import ORACLE, best_folder, curve_of, read_search
 
@@ -77,6 +78,7 @@ class TestFinishedSearch:
         assert json.loads(run("best", str(folder)).stdout) == chosen
         assert run("confirm", *words).stdout == done.stdout
 
+    @pytest.mark.slow
     def test_the_same_command_again_trains_nothing(self, finished: tuple[Path, str]) -> None:
         folder, printed = finished
         before = (folder / ORACLE).read_bytes()
@@ -86,20 +88,19 @@ class TestFinishedSearch:
         assert (folder / ORACLE).read_bytes() == before
 
     def test_it_can_be_reported_and_trained_again(
-        self, finished: tuple[Path, str], tmp_path: Path
+        self, finished: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         folder, _ = finished
         report = json.loads(run_report(folder, tmp_path))
         assert report["trials_per_hour"] > 0 and report["overhead_seconds_per_trial"] >= 0
-        best = json.loads(run("best", str(folder)).stdout)
+        capsys.readouterr()
+        assert tuning(["best", str(folder)]) == 0
+        best = json.loads(capsys.readouterr().out)
         assert best == report["best"]["config"]
         config, again = tmp_path / "best.json", tmp_path / "again"
         config.write_text(json.dumps(best))
         words = ["train", "--config", str(config), "--run-dir", str(again)]
-        done = subprocess.run(
-            [sys.executable, "-m", "recipes", "sentiment", *words], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
+        assert recipes(["sentiment", *words]) == 0
         assert report["best"]["score"] == pytest.approx(max(curve_of(again, "accuracy")), abs=1e-6)
 
     @pytest.mark.parametrize(

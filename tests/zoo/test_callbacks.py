@@ -74,8 +74,15 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     }
 
 
-@pytest.mark.parametrize("sequences", [False, True])
-@pytest.mark.parametrize("kind", [keras.layers.LSTM, keras.layers.GRU, LSTM])
+@pytest.mark.parametrize(
+    ("kind", "sequences"),
+    [
+        (keras.layers.LSTM, False),
+        (keras.layers.LSTM, True),
+        (keras.layers.GRU, True),
+        (LSTM, True),
+    ],
+)
 def test_it_equals_the_jacobian_of_each_row(
     kind: type[keras.layers.Layer], sequences: bool, tmp_path: Path
 ):

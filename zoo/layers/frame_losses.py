@@ -11,12 +11,19 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 
 def frame_loss(
-    predicted: Any, truth: Any, weights: Any, absolute: float = 1.0, structure: float = 0.0
+    predicted: Any,
+    truth: Any,
+    weights: Any,
+    absolute: float = 0.0,
+    structure: float = 0.0,
+    entropy: bool = False,
 ) -> Any:
     """Return the mean over rows of squared and absolute errors and lost structure, a scalar.
 
     Squared errors alone blur what is uncertain; absolute ones keep edges. Both are means over
-    pixels.
+    pixels. Cross-entropy has its optimum where squared errors have theirs, at the mean of what
+    may come, and its gradient does not vanish where a sigmoid is next to 0 or 1: an empty
+    background becomes empty.
 
     Args:
         predicted: `float32[batch, time, height, width, channels]`.
@@ -24,9 +31,12 @@ def frame_loss(
         weights: `float32[batch]`, 0 for rows that do not count.
         absolute: Weight of the absolute error.
         structure: Weight of 1 - SSIM.
+        entropy: Cross-entropy instead of squared errors, of predictions from 0 to 1.
+            Source: Shi et al. 2015, arXiv:1506.04214, section 4.1.
     """
     error = predicted - truth
-    values = ops.mean(ops.square(error) + absolute * ops.abs(error), axis=(1, 2, 3, 4))
+    pixels = ops.binary_crossentropy(truth, predicted) if entropy else ops.square(error)
+    values = ops.mean(pixels + absolute * ops.abs(error), axis=(1, 2, 3, 4))
     if structure:
         values = values + structure * (1 - structural_similarity(predicted, truth))
     return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1.0)

@@ -8,6 +8,7 @@ any backend, and its weights load on another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,12 +29,12 @@ class EncoderForecaster(keras.Model):
     The encoder reads folded frames from its first layer to its last. Each layer of the forecaster
     begins with the state of the encoder's layer opposite, so that the last layer's is the first to
     be written from; a step of the first one is given the last frame that was seen. What all
-    layers of the forecaster say at a step becomes a frame by a 1 x 1 convolution.
+    layers of the forecaster say at a step becomes a frame by a 1 x 1 convolution and a sigmoid.
     Source: Shi et al. 2015, arXiv:1506.04214, section 3.2.
 
-    With `moved` that frame is what the last one has to change by, after it was moved as two more
-    channels say, of every block. At first both are next to nothing: training begins at a
-    standstill.
+    With `moved` that frame, without the sigmoid, is what the last one has to change by, after it
+    was moved as two more channels say, of every block. At first both are next to nothing: training
+    begins at a standstill.
     Source: Zhang et al. 2023, Nature 619 (NowcastNet: advection and a residual).
 
     Args:
@@ -83,8 +84,13 @@ class EncoderForecaster(keras.Model):
         combine = keras.layers.Concatenate(name="combination")
         # The same weights for every pixel of every step.
         small = keras.initializers.RandomNormal(stddev=1e-3)
-        how = {"kernel_initializer": small if moved else "glorot_uniform", "dtype": "float32"}
-        project = keras.layers.Dense(block * block * channels, name="pixels", **how)
+        project = keras.layers.Dense(
+            block * block * channels,
+            activation=None if moved else "sigmoid",
+            kernel_initializer=small if moved else "glorot_uniform",
+            dtype="float32",
+            name="pixels",
+        )
         unfold = FrameUnfolding(block, dtype="float32", name="unfolding")
 
         # === Graph ===
@@ -101,7 +107,10 @@ class EncoderForecaster(keras.Model):
         said = combine(written) if layers > 1 else written[0]
         predicted = unfold(project(said))
         if moved:
-            motion = keras.layers.Dense(2, name="motion", **how)(said)
+            displace = keras.layers.Dense(
+                2, kernel_initializer=small, dtype="float32", name="motion"
+            )
+            motion = displace(said)
             begin = MovedFrame(dtype="float32", name="moved_frame")([frames, motion])
             predicted = keras.layers.Add(dtype="float32", name="change")([begin, predicted])
         super().__init__({"frames": frames}, predicted, **options)
@@ -111,6 +120,21 @@ class EncoderForecaster(keras.Model):
         self.height, self.width, self.channels = height, width, channels
         self.filters, self.depth = filters, layers
         self.kernel_size, self.block, self.moved = kernel_size, block, moved
+
+    @property
+    def bounded(self) -> bool:
+        """Whether what is predicted is from 0 to 1 by itself."""
+        return not self.moved
+
+    def expect(self, brightness: float) -> None:
+        """Let an untrained model predict frames of this brightness, from 0 to 1.
+
+        A sigmoid begins at 0.5. Where frames are dark, the way down to them would have to be
+        learned before anything else.
+        """
+        share = min(max(brightness, 0.01), 0.99)
+        bias = self.get_layer("pixels").bias
+        bias.assign(ops.full(bias.shape, math.log(share / (1 - share))))
 
     def taught(self, frames: Any, known: Any) -> Any:
         """Return what is predicted in training, of the last frames of a clip.
@@ -194,6 +218,8 @@ class PredRNN(keras.Model):
     replaced by the true frame (scheduled sampling).
     Source: Wang et al. 2017, PredRNN; Bengio et al. 2015, arXiv:1506.03099 (scheduled sampling).
 
+    Predictions are numbers around 0 to 1, `bounded` by nothing.
+
     Args:
         seen: Frames that are looked at.
         horizon: Frames that are predicted.
@@ -203,6 +229,8 @@ class PredRNN(keras.Model):
         kernel_size: Height and width of the kernels.
         block: Pixels of the sides of a block that is folded into channels.
     """
+
+    bounded = False
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ ALPHABET = 'ab "\\'
 SENTENCES = [["a", "ab"], ["ab"], ["b", "a", "ab"]]
 
 
+@functools.cache
 def make(search: str, **options: Any) -> Transcriber:
     if search == "lexicon":
         options |= {"words": ["a", "ab", "b"], "model": NGram.estimate(SENTENCES, 2)}
@@ -35,11 +37,16 @@ def logits(*texts: str, certainty: float = 0.9) -> np.ndarray:
 
 
 def answer(transcriber: Transcriber, values: Any, status: list[str] | None = None) -> Any:
-    """Return the answers as NumPy arrays, traced for any size."""
-    specs = [tf.TensorSpec([None, None, len(ALPHABET) + 1]), tf.TensorSpec([None], tf.string)]
-    traced = tf.function(transcriber.__call__, input_signature=specs)
-    given = traced(tf.constant(values), tf.constant(status or [""] * len(values)))
+    """Return the answers as NumPy arrays."""
+    given = traced(transcriber)(tf.constant(values), tf.constant(status or [""] * len(values)))
     return {name: value.numpy() for name, value in given.items()}
+
+
+@functools.cache
+def traced(transcriber: Transcriber) -> Any:
+    """Return what a transcriber does as a graph for any size."""
+    specs = [tf.TensorSpec([None, None, len(ALPHABET) + 1]), tf.TensorSpec([None], tf.string)]
+    return tf.function(transcriber.__call__, input_signature=specs)
 
 
 @pytest.mark.parametrize("search", ["greedy", "beam", "lexicon"])

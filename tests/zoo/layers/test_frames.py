@@ -76,6 +76,11 @@ class TestLosses:
         assert float(frame_loss(predicted, truth, np.ones(2, "f"), 0.0)) == pytest.approx(0.25)
         assert float(frame_loss(predicted, truth, np.ones(2, "f"), 2.0)) == pytest.approx(1.25)
 
+    def test_cross_entropy_by_hand(self):
+        truth, predicted = tf.fill((2, 1, 8, 8, 1), 0.25), tf.fill((2, 1, 8, 8, 1), 0.5)
+        found = float(frame_loss(predicted, truth, np.ones(2, "f"), 2.0, entropy=True))
+        assert found == pytest.approx(np.log(2) + 2 * 0.25, rel=1e-5)
+
     def test_rows_without_weight_do_not_count(self):
         truth, predicted = noise(3, 2, 8, 8, 1), noise(3, 2, 8, 8, 1)
         whole = frame_loss(predicted[:2], truth[:2], np.ones(2, "f"), 1.0, 0.5)

@@ -41,10 +41,14 @@ def test_a_rollout_over_the_horizon_is_the_model(name: str):
 
 @BOTH
 def test_a_rollout_of_100_frames_stays_finite_and_in_range(name: str):
-    rolled = np.asarray(model_of(name).rollout(frames(), 100))
+    model = model_of(name)
+    rolled = np.asarray(model.rollout(frames(), 100))
     assert rolled.shape == (2, 100, 8, 12, 1)
-    # Untrained, it knows of no range: it must not run away.
-    assert np.isfinite(rolled).all() and np.abs(rolled).max() < 10
+    assert np.isfinite(rolled).all()
+    if model.bounded:
+        assert rolled.min() >= 0 and rolled.max() <= 1
+    else:  # untrained, it knows of no range: it must not run away
+        assert np.abs(rolled).max() < 10
 
 
 @BOTH
@@ -120,3 +124,13 @@ def test_a_moved_frame_stands_still_before_anything_is_learnt():
     np.testing.assert_allclose(
         model({"frames": seen}), np.repeat(seen[:, -1:], 3, axis=1), atol=0.02
     )
+
+
+def test_what_is_untrained_predicts_the_brightness_that_is_expected():
+    model = model_of("encoder-forecaster")
+    for brightness in (0.05, 0.6):
+        model.expect(brightness)
+        predicted = np.asarray(model({"frames": np.zeros((1, 4, 8, 12, 1), np.float32)}))
+        np.testing.assert_allclose(predicted, brightness, atol=1e-6)
+    model.expect(0.0)  # whose logarithm would be infinite
+    assert 0 < np.asarray(model({"frames": frames()})).min()

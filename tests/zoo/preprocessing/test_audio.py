@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,20 @@ NOISE = (0.1 * RNG.normal(size=RATE)).astype(np.float32)
 
 
 def encode(encoder: SpeechEncoder, *rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return features and lengths of samples, traced for any size."""
-    specs = [tf.TensorSpec([None, None]), tf.TensorSpec([None], tf.int32)]
-    traced = tf.function(encoder.encode, input_signature=specs)
+    """Return features and lengths of samples."""
     samples = np.zeros((len(rows), max(1, *map(len, rows), 1)), np.float32)
     for target, row in zip(samples, rows, strict=True):
         target[: len(row)] = row
     lengths = np.array([len(row) for row in rows], np.int32)
-    features, counts = traced(tf.constant(samples), tf.constant(lengths))
+    features, counts = traced(encoder)(tf.constant(samples), tf.constant(lengths))
     return features.numpy(), counts.numpy()
+
+
+@functools.cache
+def traced(encoder: SpeechEncoder) -> Any:
+    """Return the features of an encoder as a graph for any size."""
+    specs = [tf.TensorSpec([None, None]), tf.TensorSpec([None], tf.int32)]
+    return tf.function(encoder.encode, input_signature=specs)
 
 
 def theirs(samples: np.ndarray, bins: int = 40) -> np.ndarray:

@@ -28,10 +28,12 @@ class TestFrameEncoder:
     """Bring frames to the model's size."""
 
     encoder = FrameEncoder(3, 8, 12)
+    compiled = staticmethod(
+        tf.function(encoder.__call__, input_signature=[encoder.inputs.tensor_specs()])
+    )
 
     def ask(self, frames: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        compiled = tf.function(self.encoder, input_signature=[self.encoder.inputs.tensor_specs()])
-        answer = compiled({"frames": frames})
+        answer = self.compiled({"frames": frames})
         return answer["frames"].numpy(), [each.decode() for each in answer["status"].numpy()]
 
     def test_frames_of_the_right_form_come_out_as_they_are(self):
