@@ -265,7 +265,9 @@ def scale_table(record: dict[str, Any]) -> str:
 
 def tuning_table(record: dict[str, Any]) -> str:
     """Return the Markdown table of trials per hour: a row per crew of workers."""
-    lines = ["| Sentiment, the same trials | Trials per hour | Training, s | Beyond it, s |"]
+    lines = [
+        "| Sentiment, the same trials | Trials per hour | A trial, s | Beyond its training, s |"
+    ]
     lines.append("|---|---|---|---|")
     for name, row in record["crews"].items():
         lines.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -52,6 +53,7 @@ class Listener:
             features(pipeline.prepare, examples), batch_size
         )
         self._score = scorer(pipeline.model, "features", "lengths")
+        self._compiled = functools.cache(decoding.compiled_search)
 
     def logits(self) -> list[Any]:
         """Return `float32[batch, steps, classes]` of each batch."""
@@ -68,7 +70,7 @@ class Listener:
 
     def transcripts(self, finish: decoding.Transcriber) -> list[str]:
         """Return what a search finds."""
-        search = decoding.compiled_search(finish)
+        search = self._compiled(finish)
         weights = finish.lm_weight, finish.word_bonus
         return self.texts([search(logits, *weights) for logits in self.logits()])
 

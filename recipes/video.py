@@ -81,8 +81,8 @@ class Config:
     """Pixels of the sides of a block that is folded into channels."""
 
     absolute: float = 0.0
-    """Weight of absolute errors in the loss, beside cross-entropy, or beside squared errors where a
-    model's predictions are not bounded ("predrnn", `moved`)."""
+    """Weight of absolute errors in the loss, beside cross-entropy, or beside squared errors where
+    predictions are not bounded (`moved`)."""
     structure: float = 0.0
     """Weight of lost structure (1 - SSIM) in the loss."""
     weights: Path | None = None
@@ -219,7 +219,8 @@ def build(config: Config, data: video.VideoSplit) -> Pipeline:
     samples = data.validation.frames(rows)[:, : config.seen]
     model = _model(config)
     if model.bounded:
-        model.expect(data.train.frames(range(min(USUAL, len(data.train)))).mean() / 255)
+        usual = np.linspace(0, len(data.train) - 1, min(USUAL, len(data.train))).astype(int)
+        model.expect(data.train.frames([*usual]).mean() / 255)
     if config.weights is not None:
         read_weights(model, config.weights)
     return Pipeline(_encoder(config), model, finish, {"frames": samples})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import tensorflow as tf
@@ -66,16 +67,39 @@ def known_frames(optimizer: keras.optimizers.Optimizer, steps: int) -> Any:
 
 
 def read_weights(model: keras.Model, file: Path) -> None:
-    """Give a model the weights of a file.
+    """Give a model the weights of a file that `save_weights` wrote, of the very same model.
 
     Raises:
         MisuseError: It cannot be read, or is of another model.
     """
     if not file.is_file():
         raise MisuseError(f"weights: there is no file '{file}'")
+    with tempfile.TemporaryDirectory() as folder:
+        own = Path(folder, "own.weights.h5")
+        model.save_weights(own)
+        expected = _arrays(own)
+    found = _arrays(file)
+    # Keras would load what it finds, and not miss the layers that a deeper model has more.
+    for name in sorted({*expected, *found}):
+        if expected.get(name) != found.get(name):
+            raise MisuseError(
+                f"weights: '{file}' is of another model: its '{name}' has the shape "
+                f"{found.get(name)}, not {expected.get(name)}"
+            )
+    model.load_weights(file)
+
+
+def _arrays(file: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each array in a file of weights by its name."""
+    shapes = {}
+
+    def note(name: str, entry: Any) -> None:
+        if isinstance(entry, h5py.Dataset):
+            shapes[name] = entry.shape
+
     try:
-        with warnings.catch_warnings(action="ignore"):  # of what the error says better
-            model.load_weights(file)
-    except (ValueError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise MisuseError(f"weights: '{file}' does not fit this model: {reason}") from None
+        with h5py.File(file) as opened:
+            opened.visititems(note)
+    except OSError:
+        raise MisuseError(f"weights: '{file}' is no file of weights (.weights.h5)") from None
+    return shapes

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
 
 # TensorFlow reads it once, when the first test imports it.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: their threads only meet
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Two cores that others share: how long an example takes says nothing about the code.
 hypothesis.settings.register_profile("seqzoo", deadline=None, derandomize=True)
@@ -67,21 +73,41 @@ def pipeline(encoder: TextEncoder, corpus: tuple[str, ...]) -> Pipeline:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of `sentiment train --preset tiny`. Not to be written to."""
-    from recipes.__main__ import main as recipes
-
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    assert recipes(["sentiment", "train", "--preset", "tiny", "--run-dir", str(folder)]) == 0
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all workers of this run, which whoever holds it fills; the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
     return folder
 
 
 @pytest.fixture(scope="session")
-def tiny_export(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_run(shared: Path) -> Path:
+    """The run folder of `sentiment train --preset tiny`. Not to be written to."""
+    from recipes.__main__ import main as recipes
+
+    folder = shared / "runs" / "tiny"
+    with alone(shared):
+        # Of one that is finished the same command says so, and trains nothing.
+        assert recipes(["sentiment", "train", "--preset", "tiny", "--run-dir", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tiny_run: Path, shared: Path) -> Path:
     """Version 1 of the model "tiny", exported from `tiny_run`. Not to be written to."""
     from recipes.__main__ import main as recipes
 
-    base = tmp_path_factory.mktemp("models")
-    words = ["sentiment", "export", "--run-dir", str(tiny_run), "--out", str(base)]
-    assert recipes([*words, "--name", "tiny"]) == 0
-    return base / "tiny" / "1"
+    version = shared / "models" / "tiny" / "1"
+    words = ["sentiment", "export", "--run-dir", str(tiny_run), "--out", str(version.parent.parent)]
+    with alone(shared):
+        assert version.is_dir() or recipes([*words, "--name", "tiny"]) == 0
+    return version
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder that the workers of a run share, or wait for it."""
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

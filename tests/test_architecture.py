@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import importlib
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -206,46 +208,56 @@ class TestRecipeContract:
         assert "serving_default" in module.SIGNATURES
 
 
+IMPORTS = (
+    "import zoo",
+    "import recipes",
+    "import serving.client",
+    "import tuning.commands, tuning.search, tuning.folder, tuning.report.page",
+    "import tuning.jobs.command",
+    "from zoo import datasets, metrics, layers, models, preprocessing, decoding, pipeline",
+    *(f"import recipes.{name}" for name in RECIPES),
+)
+HELPS = (["--help"], *([name, *rest, "--help"] for name in RECIPES for rest in ([], ["train"])))
+ONE_AFTER_ANOTHER = """
+import contextlib, json, os, runpy, sys
+imports, helps, heavy = json.loads(sys.argv[1])
+loaded = {}
+def note(what):
+    loaded[what] = sorted({*heavy} & sys.modules.keys())
+for code in imports:
+    exec(code)
+    note(code)
+for words in helps:
+    sys.argv = ["recipes", *words]
+    with contextlib.suppress(SystemExit), open(os.devnull, "w") as null:
+        with contextlib.redirect_stdout(null):
+            runpy.run_module("recipes", run_name="__main__")
+    assert "recipes.commands" in sys.modules
+    note(" ".join(words))
+print(json.dumps(loaded))
+"""
+
+
+@functools.cache
+def loaded() -> dict[str, list[str]]:
+    """Return what is heavy and there after each, in one process: nothing is ever unloaded."""
+    told = json.dumps([IMPORTS, HELPS, HEAVY])
+    command = [sys.executable, "-W", "error", "-c", ONE_AFTER_ANOTHER, told]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 class TestCostOfImports:
     """Help and client answer at once, since TensorFlow is not loaded for them."""
 
-    @pytest.mark.parametrize(
-        "code",
-        [
-            "import zoo",
-            "import recipes",
-            "import serving.client",
-            "import tuning.commands, tuning.search, tuning.folder, tuning.report.page",
-            "import tuning.jobs.command",
-            "from zoo import datasets, metrics, layers, models, preprocessing, decoding, pipeline",
-            *(f"import recipes.{name}" for name in RECIPES),
-        ],
-    )
+    @pytest.mark.parametrize("code", IMPORTS)
     def test_an_import_loads_no_tensorflow(self, code: str):
-        assert self.loaded(code) == []
+        assert loaded()[code] == []
 
-    @pytest.mark.parametrize(
-        "words",
-        [["--help"], *([name, *rest, "--help"] for name in RECIPES for rest in ([], ["train"]))],
-        ids=" ".join,
-    )
+    @pytest.mark.parametrize("words", HELPS, ids=" ".join)
     def test_help_loads_no_tensorflow(self, words: list[str]):
-        code = (
-            "import contextlib, os, runpy, sys\n"
-            f"sys.argv = ['recipes', *{words!r}]\n"
-            "with contextlib.suppress(SystemExit), open(os.devnull, 'w') as null:\n"
-            "    with contextlib.redirect_stdout(null):\n"
-            "        runpy.run_module('recipes', run_name='__main__')\n"
-            "assert 'recipes.commands' in sys.modules"
-        )
-        assert self.loaded(code) == []
-
-    def loaded(self, code: str) -> list[str]:
-        code += f"\nimport sys\nprint(*sorted({set(HEAVY)!r} & sys.modules.keys()))"
-        command = [sys.executable, "-W", "error", "-c", code]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.split()
+        assert loaded()[" ".join(words)] == []
 
 
 def listed(*options: str) -> list[str]:

@@ -37,6 +37,15 @@ def fixed_weights() -> None:
     keras.utils.set_random_seed(3)
 
 
+def one_per_class() -> Iterator[Any]:
+    """Yield the rows, of which a class's further ones are slow: an export takes seconds."""
+    seen: set[Any] = set()
+    for descriptor in DESCRIPTORS:
+        marks = [pytest.mark.slow] if descriptor.make in seen else []
+        seen.add(descriptor.make)
+        yield pytest.param(descriptor, marks=marks)
+
+
 BY_NAME = {str(descriptor): descriptor for descriptor in DESCRIPTORS}
 
 
@@ -161,22 +170,22 @@ class TestRoundTrips:
         batch = descriptor.batch()
         assert_same(descriptor, answer(other, batch), answer(model, batch))
 
-    def test_a_saved_model_answers_the_same(
-        self, descriptor: Descriptor, model: keras.Model, tmp_path: Path
-    ):
-        def serve(raw: dict[str, Any]) -> dict[str, Any]:
-            return {"output": model(raw, training=False)}
 
-        archive = keras.export.ExportArchive()
-        archive.track(model)
-        archive.add_endpoint("serve", serve, [descriptor.inputs.tensor_specs()])
-        archive.write_out(str(tmp_path), verbose=False)
-        reloaded = tf.saved_model.load(str(tmp_path))
-        for lengths in (LENGTHS, (1,), (0, 9)):
-            batch = descriptor.batch(lengths)
-            tensors = {name: tf.constant(values) for name, values in batch.items()}
-            received = reloaded.signatures["serve"](**tensors)["output"]
-            assert_same(descriptor, received.numpy(), answer(model, batch))
+@pytest.mark.parametrize("descriptor", [*one_per_class()], ids=str)
+def test_a_saved_model_answers_the_same(descriptor: Descriptor, model: keras.Model, tmp_path: Path):
+    def serve(raw: dict[str, Any]) -> dict[str, Any]:
+        return {"output": model(raw, training=False)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", serve, [descriptor.inputs.tensor_specs()])
+    archive.write_out(str(tmp_path), verbose=False)
+    reloaded = tf.saved_model.load(str(tmp_path))
+    for lengths in (LENGTHS, (1,), (0, 9)):
+        batch = descriptor.batch(lengths)
+        tensors = {name: tf.constant(values) for name, values in batch.items()}
+        received = reloaded.signatures["serve"](**tensors)["output"]
+        assert_same(descriptor, received.numpy(), answer(model, batch))
 
 
 @each_descriptor

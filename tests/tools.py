@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kubernetes_validate.utils import all_versions
+from kubernetes_validate import utils
 from packaging.version import Version
 
 DEADLINE = 30.0
@@ -20,9 +21,14 @@ DEADLINE = 30.0
 TOOLS = Path(sys.executable).parent
 """Folder of the tools of requirements-dev.txt."""
 
+# Else a schema of a megabyte is read anew for every manifest.
+utils.schema_contents = functools.cache(utils.schema_contents)
+
 OLDEST_KUBERNETES = Version("1.30")
 KUBERNETES = [
-    each for each in sorted({*all_versions()}, key=Version) if Version(each) >= OLDEST_KUBERNETES
+    each
+    for each in sorted({*utils.all_versions()}, key=Version)
+    if Version(each) >= OLDEST_KUBERNETES
 ]
 """Versions that manifests have to fit."""
 

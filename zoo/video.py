@@ -70,10 +70,11 @@ def entries(folder: Path, suffixes: Sequence[str]) -> list[Path]:
         found = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     except OSError as error:
         raise DataError(f"cannot read '{folder}': {error.strerror}") from error
-    return sorted((e for e in found if e.suffix.lower() in suffixes), key=_by_number)
+    return sorted((e for e in found if e.suffix.lower() in suffixes), key=by_number)
 
 
-def _by_number(path: Path) -> list[tuple[int, str]]:
+def by_number(path: Path) -> list[tuple[int, str]]:
+    """Return what sorts names by the numbers in them: "clip2" before "clip10"."""
     parts = re.split(r"(\d+)", path.name)
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 

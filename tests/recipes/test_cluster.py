@@ -11,10 +11,12 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recipes.__main__ import main
 from recipes.cluster import Cluster, meet, read
 from tests.serving.conformance.process import free_ports
 from tests.sources import ROOT
@@ -178,6 +180,20 @@ def call(port: int, words: bytes) -> None:
 class TestCommand:
     """As a user meets it: one line, exit code 2, and nothing written."""
 
+    def test_a_port_that_is_taken_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ):
+        with socket.create_server(("", 0)) as other:
+            address = f"127.0.0.1:{other.getsockname()[1]}"
+            given = config({"worker": [address, "127.0.0.1:1"]})
+            monkeypatch.setenv("TF_CONFIG", given["TF_CONFIG"])
+            words = ["sentiment", "train", "--preset", "tiny", "--strategy", "multiworker"]
+            assert main([*words, "--run-dir", str(tmp_path / "run")]) == 2
+        told = capsys.readouterr()
+        assert f"at {address} cannot be used: address already in use; choose" in told.err
+        assert told.err.count("\n") == 1 and told.out == ""
+        assert not (tmp_path / "run").exists()
+
     def refused(self, folder: Any, environment: dict[str, str]) -> str:
         command = [sys.executable, "-m", "recipes", "sentiment", "train", "--preset", "tiny"]
         command += ["--strategy", "multiworker", "--run-dir", str(folder / "run")]
@@ -195,11 +211,3 @@ class TestCommand:
         assert "not JSON" in self.refused(tmp_path, {"TF_CONFIG": "worker"})
         assert "'wroker'" in self.refused(tmp_path, config({"worker": TWO}, "wroker"))
         assert "from 0 to 1" in self.refused(tmp_path, config({"worker": TWO}, index=5))
-
-    def test_a_port_that_is_taken_is_refused(self, tmp_path: Any):
-        with socket.create_server(("", 0)) as other:
-            address = f"127.0.0.1:{other.getsockname()[1]}"
-            message = self.refused(tmp_path, config({"worker": [address, "127.0.0.1:1"]}))
-        assert (
-            f"of the chief at {address} cannot be used: address already in use; choose" in message
-        )

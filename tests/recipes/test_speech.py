@@ -15,6 +15,7 @@ from recipes.config import from_json, to_json
 from recipes.listening import wav
 from recipes.report import aligned
 from recipes.run import Run
+from tests.recipes.searches import few_weights
 from zoo.errors import ConfigError, DataError
 from zoo.pipeline import Pipeline
 from zoo.sound import encode_wav
@@ -27,13 +28,14 @@ STREAMING = dataclasses.replace(TINY, streaming=True, search="greedy", epochs=14
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of `speech train --preset tiny`."""
     folder = tmp_path_factory.mktemp("runs") / "speech"
-    assert main(["speech", "train", "--preset", "tiny", "--run-dir", str(folder)]) == 0
+    with few_weights():
+        assert main(["speech", "train", "--preset", "tiny", "--run-dir", str(folder)]) == 0
     return folder
 
 
 @pytest.fixture(scope="module")
 def streaming(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """A pipeline of one epoch that can be streamed."""
+    """A pipeline that can be streamed, trained until there are words."""
     data = recipe.load(STREAMING)
     pipeline = recipe.build(STREAMING, data)
     with Run(tmp_path_factory.mktemp("runs") / "streaming", "speech", {}) as run:
@@ -138,7 +140,7 @@ class TestEndpoints:
         assert answer["text"].numpy().tolist() == expected["text"].tolist()
         np.testing.assert_allclose(answer["confidence"], expected["confidence"], atol=1e-5)
 
-    @pytest.mark.parametrize("milliseconds", [20, 100, 333])
+    @pytest.mark.parametrize("milliseconds", [20, 333])
     def test_a_stream_ends_with_the_text_of_the_whole(self, streaming: Pipeline, milliseconds: int):
         endpoints = streaming.endpoints()
         assert set(endpoints) == set(recipe.SIGNATURES)
@@ -146,7 +148,7 @@ class TestEndpoints:
         size = milliseconds * STREAMING.rate // 1000
         texts: list[bytes] = []
         several = [row for row, text in enumerate(test.texts) if " " in text]
-        for recording in test.select(several[:3]).recordings:
+        for recording in test.select(several[:2]).recordings:
             samples = recording.read()[0][None]
             length = np.array([samples.shape[1]], np.int32)
             whole = endpoints["waveform"].call({"samples": samples, "length": length})

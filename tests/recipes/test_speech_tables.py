@@ -17,6 +17,7 @@ import soundfile
 from recipes import speech as recipe
 from recipes.__main__ import main
 from recipes.listening import wav
+from tests.recipes.searches import few_weights
 from zoo.decoding import NGram
 
 Captured = pytest.CaptureFixture[str]
@@ -49,11 +50,23 @@ def damaged(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(damaged: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def arpa(damaged: Path) -> tuple[Path, list[str]]:
+    """A language model of two words, and of one that the texts cannot spell."""
+    rows = (damaged / "table.tsv").read_text().splitlines()[1:]
+    words = sorted({word for row in rows for word in row.split("\t")[1].split()})[:2]
+    file = damaged / "model.arpa"
+    NGram.estimate([words, [words[1], "Øre"]], 2).write_arpa(file)
+    return file, words
+
+
+@pytest.fixture(scope="module")
+def trained(
+    damaged: Path, arpa: tuple[Path, list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
     """A run of a moment on what is left, with few hypotheses, and what it said on the way."""
     run, told = tmp_path_factory.mktemp("trained") / "run", io.StringIO()
-    with contextlib.redirect_stderr(told):
-        train(damaged / "table.tsv", run, "--beam", "2")
+    with contextlib.redirect_stderr(told), few_weights():
+        train(damaged / "table.tsv", run, "--beam", "2", "--arpa", str(arpa[0]))
     return run, told.getvalue()
 
 
@@ -114,20 +127,22 @@ def test_words_are_said_as_wholes(folder: Path, tmp_path: Path, capsys: Captured
     assert answer["text"] and {*answer["text"].split()} <= known
 
 
-def test_an_arpa_file_says_which_words_there_are(folder: Path, tmp_path: Path, capsys: Captured):
-    rows = (folder / "table.tsv").read_text().splitlines()[1:]
-    texts = [row.split("\t")[1].split() for row in rows]
-    words = sorted({word for text in texts for word in text})
-    file = tmp_path / "model.arpa"
-    NGram.estimate([[words[0], words[1]], [words[1], "Øre"]], 2).write_arpa(file)
-    run = tmp_path / "run"
-    results = train(folder / "table.tsv", run, "--arpa", str(file))
-    assert capsys.readouterr().err.count("1 of 3 words are left out") == 1
+def test_an_arpa_file_says_which_words_there_are(
+    folder: Path,
+    arpa: tuple[Path, list[str]],
+    trained: tuple[Path, str],
+    tmp_path: Path,
+    capsys: Captured,
+):
+    run, told = trained
+    assert told.count("1 of 3 words are left out") == 1
+    results = json.loads((run / "metrics.json").read_text())
     assert results["test"]["lexicon"] == {k: results["test"][k] for k in ("wer", "cer")}
     files = [str(folder / f"{place}.wav") for place in range(8)]
     assert main(["speech", "predict", "--run-dir", str(run), *files]) == 0
     found = {w for line in capsys.readouterr().out.splitlines() for w in said(line)}
-    assert found <= {*words[:2]}
+    assert found <= {*arpa[1]}
+    file = tmp_path / "model.arpa"
     file.write_text("no model")
     train(folder / "table.tsv", tmp_path / "no", "--arpa", str(file), code=2)
     assert "model.arpa" in capsys.readouterr().err

@@ -107,7 +107,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     return whole
 
 
-@pytest.mark.parametrize("steps", [3, 10])
+@pytest.mark.parametrize("steps", [10, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_training_ends_with_the_weights_of_one_that_ran_through(
     tmp_path: Path, whole: Trainer, steps: int
 ) -> None:
@@ -164,11 +164,9 @@ def test_the_chief_decides_which_epoch_is_best_and_whether_to_go_on(tmp_path: Pa
     assert not (tmp_path / "logs").exists()
 
 
-def test_the_chief_tells_where_to_go_on(tmp_path: Path) -> None:
-    with trainer(tmp_path / "whole") as whole:
-        whole.fit()
+def test_the_chief_tells_where_to_go_on(tmp_path: Path, whole: Trainer) -> None:
     devices = OneDevice()
-    checkpoint = (tmp_path / "whole" / "checkpoint.npz").read_bytes()
+    checkpoint = (whole.run.folder / "checkpoint.npz").read_bytes()
     devices.from_chief = lambda content: checkpoint  # type: ignore[method-assign]
     with trainer(tmp_path / "other", devices=devices) as other:
         other.restore()

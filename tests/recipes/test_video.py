@@ -14,6 +14,7 @@ from recipes import video as recipe
 from recipes.__main__ import main
 from recipes.config import from_json, to_json
 from serving.rows import MOST_FRAMES
+from zoo import models
 from zoo.errors import ConfigError, MisuseError
 from zoo.pipeline import Pipeline
 from zoo.video import encode_gif, read_frames, stacked
@@ -122,8 +123,8 @@ class TestWeightsFromElsewhere:
         ("name", "content", "expected"),
         [
             ("no.weights.h5", None, "weights: there is no file"),
-            ("text.weights.h5", b"text", "does not fit this model: "),
-            ("a.txt", b"text", "does not fit this model: "),
+            ("text.weights.h5", b"text", "is no file of weights"),
+            ("a.txt", b"text", "is no file of weights"),
         ],
     )
     def test_what_cannot_be_read_is_told(self, tmp_path: Path, name: str, content, expected: str):
@@ -133,11 +134,16 @@ class TestWeightsFromElsewhere:
         with pytest.raises(MisuseError, match=expected):
             recipe.build(config, recipe.load(config))
 
-    def test_weights_of_another_model_are_refused(self, run: Path, tmp_path: Path):
-        Pipeline.load(run).model.save_weights(tmp_path / "tiny.weights.h5")
-        config = dataclasses.replace(TINY, filters=8, weights=tmp_path / "tiny.weights.h5")
-        with pytest.raises(MisuseError, match="does not fit this model"):
-            recipe.build(config, recipe.load(config))
+    @pytest.mark.parametrize("changes", [{"filters": 8}, {"layers": 2}])
+    @pytest.mark.parametrize("model", models.PREDICTORS)
+    def test_weights_of_another_model_are_refused(self, changes: dict, model: str, tmp_path: Path):
+        file = tmp_path / "other.weights.h5"
+        config = dataclasses.replace(TINY, model=model)  # type: ignore[arg-type]
+        recipe.build(dataclasses.replace(config, **changes), recipe.load(TINY)).model.save_weights(
+            file
+        )
+        with pytest.raises(MisuseError, match="is of another model: its '.*' has the shape"):
+            recipe.build(dataclasses.replace(config, weights=file), recipe.load(TINY))
 
     def test_without_any_there_is_something_to_train(self):
         with pytest.raises(ConfigError, match="epochs must be at least 1, not 0"):

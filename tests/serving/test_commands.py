@@ -45,21 +45,26 @@ class TestHelp:
         names = {file.stem for file in folder.glob("*.py")} - {"__init__"}
         assert names == set(commands.COMMANDS)
 
-    @pytest.mark.parametrize("name", commands.COMMANDS)
-    def test_help_loads_nothing_heavy_and_no_other_command(self, name: str):
+    def test_help_loads_nothing_heavy_and_no_other_command(self):
         code = (
-            "import contextlib, os, sys\n"
+            "import contextlib, json, os, sys\n"
             "from serving.__main__ import main\n"
-            "with contextlib.suppress(SystemExit), open(os.devnull, 'w') as null:\n"
-            "    with contextlib.redirect_stdout(null):\n"
-            f"        main([{name!r}, '--help'])\n"
-            f"print(*sorted({HEAVY} & sys.modules.keys()))\n"
-            "print(*(each for each in sys.modules if each.startswith('serving.commands.')))\n"
+            "found = {}\n"
+            f"for name in {[*commands.COMMANDS]}:\n"
+            "    with contextlib.suppress(SystemExit), open(os.devnull, 'w') as null:\n"
+            "        with contextlib.redirect_stdout(null):\n"
+            "            main([name, '--help'])\n"
+            f"    heavy = sorted({HEAVY} & sys.modules.keys())\n"
+            "    those = [each for each in sys.modules if each.startswith('serving.commands.')]\n"
+            "    found[name] = heavy, those\n"
+            "    for each in those:\n"
+            "        del sys.modules[each]\n"
+            "print(json.dumps(found))\n"
         )
-        heavy, loaded = run_python(code).splitlines()
-        assert heavy == ""
-        shared = {"rollback": {"serving.commands.promote"}}.get(name, set())
-        assert set(loaded.split()) == {f"serving.commands.{name}"} | shared
+        for name, (heavy, loaded) in json.loads(run_python(code)).items():
+            assert heavy == []
+            shared = {"rollback": {"serving.commands.promote"}}.get(name, set())
+            assert {*loaded} == {f"serving.commands.{name}"} | shared
 
 
 class TestMisuse:
@@ -234,7 +239,14 @@ class TestServe:
 
 
 class TestRuns:
-    def test_a_run_is_exported_once_for_each_training(self, tiny_run: Path, tmp_path: Path):
+    def test_a_run_is_exported_once_for_each_training(
+        self, tiny_run: Path, tiny_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        def export(_: object, base: Path, name: str) -> Path:
+            number = len([*(base / name).glob("*")]) + 1
+            return shutil.copytree(tiny_export, base / name / str(number))
+
+        monkeypatch.setattr("serving.export.export", export)
         run = shutil.copytree(tiny_run, tmp_path / "mine")
         model = exported(run)
         assert model == run / "models" / "sentiment"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TINY = ["sentiment", "--preset", "tiny", "--epochs", "3", "--max-length", "16"]
+TINY = ["sentiment", "--preset", "tiny", "--epochs", "3", "--max-length", "4"]
 
 
 def command(*words: str) -> list[str]:

@@ -113,13 +113,17 @@ class TestFinishedSearch:
         ],
     )
     def test_another_search_may_not_have_its_folder(
-        self, words: list[str], message: str, finished: tuple[Path, str]
+        self,
+        words: list[str],
+        message: str,
+        finished: tuple[Path, str],
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         before = (finished[0] / ORACLE).read_bytes()
         words = ["forecasting"] if words == ["--recipe"] else [*TINY, *words]
-        done = run("run", *words, "--run-dir", str(finished[0]))
-        assert done.returncode == 2 and message in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+        assert tuning(["run", *words, "--run-dir", str(finished[0])]) == 2
+        told = capsys.readouterr().err
+        assert message in told and len(told.splitlines()) == 1
         assert (finished[0] / ORACLE).read_bytes() == before
 
 
@@ -154,11 +158,13 @@ class TestMisuse:
         line = self.refused("run", *TINY, "--space", str(space), folder=tmp_path / "run")
         assert line.startswith("error: the space is empty")
 
-    def test_the_folder_of_a_training(self, tmp_path: Path) -> None:
+    def test_the_folder_of_a_training(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         config = tmp_path / "config.json"
         config.write_text('{"recipe": "sentiment", "units": 8}')
-        done = run("run", *TINY, "--run-dir", str(tmp_path))
-        assert done.returncode == 2 and "is a run of recipe 'sentiment', no search" in done.stderr
+        assert tuning(["run", *TINY, "--run-dir", str(tmp_path)]) == 2
+        assert "is a run of recipe 'sentiment', no search" in capsys.readouterr().err
         assert [*tmp_path.iterdir()] == [config]
 
     @pytest.mark.slow
@@ -292,6 +298,5 @@ def test_a_latency_is_that_of_the_exported_model_and_can_be_a_limit(tmp_path: Pa
 
 
 def run_report(folder: Path, aside: Path) -> str:
-    done = run("report", str(folder), "--json", str(aside / "report.json"))
-    assert done.returncode == 0, done.stderr
+    assert tuning(["report", str(folder), "--json", str(aside / "report.json")]) == 0
     return (aside / "report.json").read_text()

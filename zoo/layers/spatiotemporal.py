@@ -119,7 +119,8 @@ class STLSTMStack(keras.layers.Layer):
     """Layers of ST-LSTM cells that predict frame after frame, and see what they predict.
 
     Takes `float32[batch, time, height, width, channels]` and gives the `horizon` frames behind it.
-    A frame is a 1 x 1 convolution of what the last layer says.
+    A frame is a 1 x 1 convolution of what the last layer says, and a sigmoid: what is predicted and
+    seen again stays between 0 and 1, however many frames follow.
     Source: Wang et al. 2017, PredRNN, figure 2.
 
     Args:
@@ -154,7 +155,9 @@ class STLSTMStack(keras.layers.Layer):
         for number, cell in enumerate(self.cells):
             cell.build((batch, *size, self.filters if number else channels))
         # A frame is told in full precision, whatever the layers compute in.
-        self.to_frame = keras.layers.Dense(channels, dtype="float32", name="pixels")
+        self.to_frame = keras.layers.Dense(
+            channels, activation="sigmoid", dtype="float32", name="pixels"
+        )
         self.to_frame.build((batch, *size, self.filters))
 
     def call(self, frames: Any) -> Any:

@@ -132,9 +132,7 @@ class EncoderForecaster(keras.Model):
         A sigmoid begins at 0.5. Where frames are dark, the way down to them would have to be
         learned before anything else.
         """
-        share = min(max(brightness, 0.01), 0.99)
-        bias = self.get_layer("pixels").bias
-        bias.assign(ops.full(bias.shape, math.log(share / (1 - share))))
+        _expect(self.get_layer("pixels"), brightness)
 
     def taught(self, frames: Any, known: Any) -> Any:
         """Return what is predicted in training, of the last frames of a clip.
@@ -218,8 +216,6 @@ class PredRNN(keras.Model):
     replaced by the true frame (scheduled sampling).
     Source: Wang et al. 2017, PredRNN; Bengio et al. 2015, arXiv:1506.03099 (scheduled sampling).
 
-    Predictions are numbers around 0 to 1, `bounded` by nothing.
-
     Args:
         seen: Frames that are looked at.
         horizon: Frames that are predicted.
@@ -230,7 +226,7 @@ class PredRNN(keras.Model):
         block: Pixels of the sides of a block that is folded into channels.
     """
 
-    bounded = False
+    bounded = True
 
     def __init__(
         self,
@@ -261,6 +257,10 @@ class PredRNN(keras.Model):
         self.height, self.width, self.channels = height, width, channels
         self.filters, self.depth = filters, layers
         self.kernel_size, self.block = kernel_size, block
+
+    def expect(self, brightness: float) -> None:
+        """Let an untrained model predict frames of this brightness, from 0 to 1."""
+        _expect(self._stack.to_frame, brightness)
 
     def taught(self, frames: Any, known: Any) -> Any:
         """Return what is predicted in training, of every frame of a clip but the first.
@@ -327,6 +327,12 @@ def _check(seen: int, horizon: int, layers: int) -> None:
         raise ConfigError(
             f"seen, horizon and layers must be at least 1, not {seen}, {horizon} and {layers}"
         )
+
+
+def _expect(pixels: keras.layers.Dense, brightness: float) -> None:
+    """Give a sigmoid the bias that is this brightness, and never quite 0 or 1."""
+    share = min(max(brightness, 0.01), 0.99)
+    pixels.bias.assign(ops.full(pixels.bias.shape, math.log(share / (1 - share))))
 
 
 def _config(model: EncoderForecaster | PredRNN) -> dict[str, Any]:

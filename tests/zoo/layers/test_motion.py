@@ -60,10 +60,15 @@ def test_a_motion_is_found_by_its_gradient():
     frames = tf.constant(np.broadcast_to(row[:, None], (1, 1, HEIGHT, WIDTH, 1)), tf.float32)
     target = MovedFrame()([frames, tf.constant([0.0, 1.5], shape=(1, 1, 1, 1, 2))])
     motion, layer = tf.Variable(tf.zeros((1, 1, 1, 1, 2))), MovedFrame()
-    for _ in range(200):
+
+    @tf.function
+    def step() -> None:
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.square(layer([frames, motion]) - target))
         motion.assign_sub(10.0 * tape.gradient(loss, motion))
+
+    for _ in range(200):
+        step()
     np.testing.assert_allclose(motion.numpy().ravel(), [0, 1.5], atol=0.05)
 
 

@@ -34,7 +34,7 @@ for _ in range(10):
     model.zero_grad()
     predicted = model.taught(clips, 0.5)
     truth = clips[:, -predicted.shape[1]:]
-    loss = frame_loss(predicted, truth, keras.ops.ones(4), 1.0, 0.5)
+    loss = frame_loss(predicted, truth, keras.ops.ones(4), 1.0, 0.5, entropy=True)
     loss.backward()
     gradients = [variable.value.grad for variable in model.trainable_variables]
     optimizer.apply(gradients, model.trainable_variables)

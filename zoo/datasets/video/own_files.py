@@ -11,7 +11,7 @@ import numpy as np
 from zoo.datasets.splits import Fractions
 from zoo.datasets.video.examples import Resize, VideoSplit, split_by_time
 from zoo.errors import DataError
-from zoo.video import FILMS, PICTURES, entries, read_frames
+from zoo.video import FILMS, PICTURES, by_number, entries, read_frames
 
 AT_ONCE = 64 * 640 * 360
 """Pixels of frames that are resized together: no more of a long video are in memory in full size,
@@ -60,8 +60,9 @@ def videos_of(path: Path) -> list[Path]:
         )
     if pictures:
         return [path]
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
-    found = films + [folder for folder in folders if entries(folder, PICTURES)]
+    folders = sorted(filter(Path.is_dir, path.iterdir()), key=by_number)
+    shown = (folder for folder in folders if not folder.name.startswith("."))
+    found = films + [folder for folder in shown if entries(folder, PICTURES)]
     if not found:
         raise DataError(
             f"'{path}' holds no video ({', '.join(FILMS)}), no picture ({', '.join(PICTURES)}) and "
