@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-TINY = ["sentiment", "--preset", "tiny", "--epochs", "3", "--max-length", "4"]
+TINY = ["sentiment", "--preset", "tiny", "--epochs", "3", "--max-length", "16"]
+SHORT = [*TINY[:-1], "4"]
+"""The same with texts of one length, for which a step is compiled once."""
 
 
 def command(*words: str) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 
 from recipes.__main__ import main as recipes
 from serving.following import FOLLOWS
-from tests.tuning.commands import TINY, command, run
+from tests.tuning.commands import SHORT, TINY, command, run
 from tuning.__main__ import main as tuning
 from tuning.confirmation import read_confirmation
 from tuning.folder import ORACLE, best_folder, curve_of, read_search
@@ -24,7 +24,7 @@ from tuning.folder import ORACLE, best_folder, curve_of, read_search
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """A search of two trials by two workers, and what it printed."""
     folder = tmp_path_factory.mktemp("search") / "run"
-    done = run("run", *TINY, "--trials", "2", "--workers", "2", "--run-dir", str(folder))
+    done = run("run", *SHORT, "--trials", "2", "--workers", "2", "--run-dir", str(folder))
     assert done.returncode == 0, done.stderr
     yield folder, done.stdout
 
@@ -83,7 +83,7 @@ class TestFinishedSearch:
         folder, printed = finished
         before = (folder / ORACLE).read_bytes()
         words = ["--trials", "2", "--workers", "2", "--run-dir", str(folder)]
-        again = run("run", *TINY, *words)
+        again = run("run", *SHORT, *words)
         assert (again.returncode, again.stdout) == (0, printed)
         assert (folder / ORACLE).read_bytes() == before
 
@@ -120,7 +120,7 @@ class TestFinishedSearch:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         before = (finished[0] / ORACLE).read_bytes()
-        words = ["forecasting"] if words == ["--recipe"] else [*TINY, *words]
+        words = ["forecasting"] if words == ["--recipe"] else [*SHORT, *words]
         assert tuning(["run", *words, "--run-dir", str(finished[0])]) == 2
         told = capsys.readouterr().err
         assert message in told and len(told.splitlines()) == 1
@@ -148,14 +148,14 @@ class TestMisuse:
             "from dataclasses import replace\n"
             "def space(hp, base):\n    return replace(base, unitz=hp.Int('unitz', 1, 2))\n"
         )
-        line = self.refused("run", *TINY, "--space", str(space), folder=tmp_path / "run")
+        line = self.refused("run", *SHORT, "--space", str(space), folder=tmp_path / "run")
         assert line.startswith("error: unknown field 'unitz'; did you mean 'units'?")
 
     @pytest.mark.slow
     def test_a_space_without_a_parameter(self, tmp_path: Path) -> None:
         space = tmp_path / "mine.py"
         space.write_text("def space(hp, base):\n    return base\n")
-        line = self.refused("run", *TINY, "--space", str(space), folder=tmp_path / "run")
+        line = self.refused("run", *SHORT, "--space", str(space), folder=tmp_path / "run")
         assert line.startswith("error: the space is empty")
 
     def test_the_folder_of_a_training(
@@ -163,14 +163,14 @@ class TestMisuse:
     ) -> None:
         config = tmp_path / "config.json"
         config.write_text('{"recipe": "sentiment", "units": 8}')
-        assert tuning(["run", *TINY, "--run-dir", str(tmp_path)]) == 2
+        assert tuning(["run", *SHORT, "--run-dir", str(tmp_path)]) == 2
         assert "is a run of recipe 'sentiment', no search" in capsys.readouterr().err
         assert [*tmp_path.iterdir()] == [config]
 
     @pytest.mark.slow
     def test_data_that_is_not_there(self, tmp_path: Path) -> None:
         table = tmp_path / "none.csv"
-        line = self.refused("run", *TINY, "--data", str(table), folder=tmp_path / "run")
+        line = self.refused("run", *SHORT, "--data", str(table), folder=tmp_path / "run")
         assert str(table) in line
 
     @pytest.mark.slow
@@ -181,7 +181,7 @@ class TestMisuse:
             listener.bind(("127.0.0.1", 0))
             listener.listen()
             port = str(listener.getsockname()[1])
-            line = self.refused("run", *TINY, "--port", port, folder=tmp_path / "run")
+            line = self.refused("run", *SHORT, "--port", port, folder=tmp_path / "run")
         assert f"cannot listen on 127.0.0.1:{port}" in line
 
     @pytest.mark.slow
@@ -198,15 +198,16 @@ class TestMisuse:
     @pytest.mark.slow
     def test_a_budget_that_is_too_small(self, tmp_path: Path) -> None:
         folder = tmp_path / "run"
-        done = run("run", *TINY, "--budget", "1s", "--run-dir", str(folder))
+        done = run("run", *SHORT, "--budget", "1s", "--run-dir", str(folder))
         assert done.returncode == 2
         assert "budget 1s is too small for one trial" in done.stderr
-        more = run("run", *TINY, "--budget", "40s", "--run-dir", str(folder))
+        more = run("run", *SHORT, "--budget", "40s", "--run-dir", str(folder))
         assert more.returncode == 0, more.stderr
 
     @pytest.mark.slow
     def test_a_budget_that_ends_while_trials_run_keeps_them(self, tmp_path: Path) -> None:
-        words = ["run", *TINY, "--epochs", "60", "--workers", "2", "--run-dir", str(tmp_path / "a")]
+        words = ["run", *TINY, "--epochs", "60", "--workers", "2"]
+        words += ["--run-dir", str(tmp_path / "a")]
         done = run(*words, "--budget", "45s")
         assert done.returncode == 0, done.stderr
         first = read_search(tmp_path / "a")
@@ -230,7 +231,7 @@ def test_trials_that_fail_do_not_fail_the_search(tmp_path: Path) -> None:
     )
     folder = tmp_path / "run"
     words = ["--algorithm", "grid", "--space", str(space), "--max-parameters", "12000"]
-    done = run("run", *TINY, *words, "--run-dir", str(folder))
+    done = run("run", *SHORT, *words, "--run-dir", str(folder))
     assert done.returncode == 0, done.stderr
     trials = read_search(folder).trials
     assert Counter(trial.status for trial in trials) == {"completed": 1, "failed": 1, "refused": 2}
@@ -253,7 +254,7 @@ def test_a_trial_that_is_killed_by_the_system_fails_alone(tmp_path: Path) -> Non
     )
     folder = tmp_path / "run"
     words = ["--algorithm", "grid", "--space", str(space), "--run-dir", str(folder)]
-    done = run("run", *TINY, *words)
+    done = run("run", *SHORT, *words)
     assert done.returncode == 0, done.stderr
     good, killed = read_search(folder).trials
     assert (good.status, killed.status) == ("completed", "failed")
@@ -279,7 +280,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_latency_is_that_of_the_exported_model_and_can_be_a_limit(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    words = ["run", *TINY, "--trials", "1", "--latency", "True", "--run-dir", str(folder)]
+    words = ["run", *SHORT, "--trials", "1", "--latency", "True", "--run-dir", str(folder)]
     assert run(*words).returncode == 0
     (trial,) = read_search(folder).trials
     assert trial.latency_ms and 0.1 < trial.latency_ms < 1000
@@ -289,7 +290,7 @@ def test_a_latency_is_that_of_the_exported_model_and_can_be_a_limit(tmp_path: Pa
     ]
 
     folder = tmp_path / "slow"
-    words = ["run", *TINY, "--trials", "1", "--max-latency-ms", "0.001", "--run-dir", str(folder)]
+    words = ["run", *SHORT, "--trials", "1", "--max-latency-ms", "0.001", "--run-dir", str(folder)]
     done = run(*words)
     assert done.returncode == 1
     assert "none of 1 trials has a score; the last one, 0: an answer takes" in done.stderr
