@@ -148,6 +148,7 @@ def _torch_step(model: Any, clips: np.ndarray) -> Callable[[], object]:
         frames = pixels.float() / 255
         predicted, truth = peer(frames[:, : config.seen]), frames[:, config.seen :]
         loss = torch.nn.functional.binary_cross_entropy(predicted, truth)
+        loss = loss + config.absolute * (predicted - truth).abs().mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(peer.parameters(), config.clip_norm)

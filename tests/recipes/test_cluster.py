@@ -190,7 +190,9 @@ class TestCommand:
             words = ["sentiment", "train", "--preset", "tiny", "--strategy", "multiworker"]
             assert main([*words, "--run-dir", str(tmp_path / "run")]) == 2
         told = capsys.readouterr()
-        assert f"at {address} cannot be used: address already in use; choose" in told.err
+        assert (
+            f"of the chief at {address} cannot be used: address already in use; choose" in told.err
+        )
         assert told.err.count("\n") == 1 and told.out == ""
         assert not (tmp_path / "run").exists()
 

@@ -328,9 +328,9 @@ class TestPage:
         assert "git commit" in (tmp_path / "index.html").read_text("utf-8")
 
     def test_a_later_report_replaces_the_earlier_one(self, tmp_path: Path):
-        write_report(only(0.5), tmp_path)
-        write_report(only(0.5, 0.6), tmp_path)
-        assert "2 trials" in (tmp_path / "index.html").read_text("utf-8")
+        write_report(search(5), tmp_path)
+        write_report(search(12), tmp_path)
+        assert "12 trials" in (tmp_path / "index.html").read_text("utf-8")
         assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
 
     def test_nothing_is_written_if_a_picture_fails(

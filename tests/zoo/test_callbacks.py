@@ -81,6 +81,8 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
         (keras.layers.LSTM, True),
         (keras.layers.GRU, True),
         (LSTM, True),
+        pytest.param(keras.layers.GRU, False, marks=pytest.mark.slow),
+        pytest.param(LSTM, False, marks=pytest.mark.slow),
     ],
 )
 def test_it_equals_the_jacobian_of_each_row(

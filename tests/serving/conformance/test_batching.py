@@ -149,7 +149,7 @@ class TestRefusals:
             predict(server, spec("probe", "two"), a=[1.0], b=[1.0, 2.0])
 
     def test_a_full_queue_is_told(self, server: Server):
-        hold = predict_request(spec("probe", "hold"), seconds=[0.5] * 4)
+        hold = predict_request(spec("probe", "hold"), seconds=[1.0] * 4)
         got = at_once(server, *([hold] * 6))
         errors = [each for each in got if isinstance(each, grpc.RpcError)]
         assert 1 <= len(errors) < 6

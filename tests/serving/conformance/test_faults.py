@@ -117,7 +117,7 @@ class TestStalls:
             assert half(first) == 4.0
 
     def test_clients_that_go_away_harm_nobody(self, first: Server):
-        request = predict_request(spec("probe", "hold"), seconds=[0.1])
+        request = predict_request(spec("probe", "hold"), seconds=[1.0])
         for _ in range(8):
             first.predictor.Predict.future(request).cancel()
             with socket.create_connection(("127.0.0.1", first.rest_port)) as connection:

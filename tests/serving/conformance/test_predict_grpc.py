@@ -216,7 +216,7 @@ class TestInputs:
 
     def test_a_call_ends_at_its_deadline(self, first: Server):
         with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
-            predict(first, spec("probe", "hold"), timeout=0.3, seconds=[0.8])
+            predict(first, spec("probe", "hold"), timeout=0.3, seconds=[2.0])
 
 
 class TestMetadata:

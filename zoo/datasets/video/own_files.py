@@ -61,8 +61,11 @@ def videos_of(path: Path) -> list[Path]:
     if pictures:
         return [path]
     folders = sorted(filter(Path.is_dir, path.iterdir()), key=by_number)
-    shown = (folder for folder in folders if not folder.name.startswith("."))
-    found = films + [folder for folder in shown if entries(folder, PICTURES)]
+    found = films + [
+        folder
+        for folder in folders
+        if not folder.name.startswith(".") and entries(folder, PICTURES)
+    ]
     if not found:
         raise DataError(
             f"'{path}' holds no video ({', '.join(FILMS)}), no picture ({', '.join(PICTURES)}) and "

@@ -213,6 +213,12 @@ class TestOwnVideos:
         with pytest.raises(DataError, match="cannot read '.*b.mp4'"):
             video.read_videos(tmp_path, never, 5, 1, 1, Fractions(0.2, 0.2))
 
+    def test_folders_come_by_their_numbers_and_hidden_ones_not_at_all(self, tmp_path: Path):
+        for name in ("clip10", "clip2", ".thumbnails"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "0.png").write_bytes(b"some")
+        assert [each.name for each in video.videos_of(tmp_path)] == ["clip2", "clip10"]
+
     def test_what_holds_no_video_is_named(self, tmp_path: Path):
         with pytest.raises(DataError, match="there is no file or folder"):
             video.videos_of(tmp_path / "nothing")
