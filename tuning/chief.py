@@ -31,11 +31,11 @@ from tuning.folder import (
 )
 from tuning.options import SearchOptions, Settings, seconds
 from tuning.oracles import check_epochs, oracle
-from tuning.processes import Fresh, last_line
+from tuning.processes import Fresh, cause, last_line
 from tuning.spaces import configuration, differences, discover, load_space
 from tuning.trial import finish_best, use_cores
 from tuning.trials import FAILED, REFUSED, RUNNING, Trial
-from zoo.errors import ConfigError, DataError, SeqZooError, TrainingError
+from zoo.errors import ConfigError, DataError, MisuseError, SeqZooError, TrainingError
 
 HOLD_SECONDS = 10.0
 """How long a folder is waited for that a chief which was just killed may still hold."""
@@ -214,18 +214,40 @@ class Chief:
             raise self._nothing()
 
     def finish(self) -> None:
-        """Train the best trial to its end, if that has not been done.
+        """Train the best trial to its end, if that has not been done; if it fails, the next best.
 
         Raises:
-            TrainingError: That failed; the message is its last line.
+            TrainingError: None could be trained to its end, or what that takes is missing.
         """
-        best = read_search(self.folder).best
-        assert best is not None, "serve() has raised if there is none"
-        run = best_folder(self.folder, best.id)
-        log = run / LOG
-        print(f"best: trial {best.id}, trained to its end in {run}", flush=True)
+        while (best := read_search(self.folder).best) is not None:
+            print(
+                f"best: trial {best.id}, trained to its end in {best_folder(self.folder, best.id)}",
+                flush=True,
+            )
+            if not (failure := self._finish(best)):
+                return
+            self.oracle.fail(best.id, f"could not be trained to its end: {failure}")
+            print(f"trial {best.id} could not be trained to its end: {failure}", flush=True)
+        raise self._nothing()
+
+    def _finish(self, best: Trial) -> str:
+        """Train a trial to its end, and return why it failed; nothing if it did not.
+
+        Raises:
+            TrainingError: That was no fault of the trial's.
+        """
+        log = best_folder(self.folder, best.id) / LOG
         cores = self.options.threads or os.cpu_count() or 1
-        _must_succeed(Fresh(finish_best, self.folder, best.id, cores, log=log, warm=False), log)
+        for _ in range(2):  # what was killed once may have been killed by chance
+            process = Fresh(finish_best, self.folder, best.id, cores, log=log, warm=False)
+            process.join()
+            if process.exit_code >= 0:
+                break
+        if process.exit_code == 0:
+            return ""
+        if process.exit_code == MisuseError.exit_code:
+            raise TrainingError(f"trial {best.id} cannot be trained to its end: {last_line(log)}")
+        return last_line(log) if process.exit_code > 0 else cause(process.exit_code)
 
     def close(self) -> None:
         """Stop listening and give the folder free."""
@@ -247,9 +269,8 @@ class Chief:
         facts = self.oracle.facts(best.trial_id) if best else {}
         if not facts.get("curve"):
             return 0.0
-        epoch = facts["seconds"] / len(facts["curve"])
-        missing = max(self._epochs - len(facts["curve"]), 0)
-        return min(missing * epoch + REPORT_SECONDS, self.budget / 2)
+        missing = max(self._epochs - len(facts["curve"]), 0) * facts["epoch_seconds"]
+        return min(missing + facts["overhead_seconds"] + REPORT_SECONDS, self.budget / 2)
 
     def _stop_if_all_fail(self) -> None:
         # Those of this call alone, so that the same command tries others; what was refused, as
@@ -310,9 +331,3 @@ def _check_data(settings: Settings) -> None:
         check.join()
         if check.exit_code:
             raise DataError(last_line(log))
-
-
-def _must_succeed(process: Fresh, log: Path) -> None:
-    process.join()
-    if process.exit_code:
-        raise TrainingError(f"the best trial could not be trained to its end: {last_line(log)}")

@@ -21,10 +21,10 @@ from typing import Any
 from recipes.commands import METRICS, read_metrics
 from serving.files import replace
 from tuning.confirmation import FILE, START, Confirmation, read_confirmation
-from tuning.folder import curve_of, read_search
+from tuning.folder import read_search, trained
 from tuning.processes import Fresh, last_line
 from tuning.report.records import best_config, configuration
-from tuning.trial import best_of, train_to_end, train_unscored
+from tuning.trial import train_to_end, train_unscored
 from tuning.trials import Search
 from zoo.errors import TrainingError
 
@@ -167,7 +167,7 @@ def _validate(
     trainings: Trainings, search: Search, seeds: Sequence[int], tell: Callable[[str], None]
 ) -> dict[str, list[float]]:
     """Train everything with every seed, and return the validation scores of each."""
-    headline = search.objective
+    metric = search.objective.metric
     scores: dict[str, list[float]] = {name: [] for name in trainings.configurations}
     for seed in seeds:
         for name, known in scores.items():
@@ -183,8 +183,9 @@ def _validate(
                 tell(f"{who}, seed {seed}: {error}")
                 known.append(math.nan)
                 continue
-            known.append(best_of(curve_of(run, headline.metric), headline))
-            tell(f"{who}, seed {seed}: validated {headline.metric} {known[-1]:.4f}")
+            history, best_epoch = trained(run)
+            known.append(history[best_epoch][metric])
+            tell(f"{who}, seed {seed}: validated {metric} {known[-1]:.4f}")
     return scores
 
 

@@ -149,6 +149,13 @@ class Durable(keras_tuner.Oracle):
             self.save()
             self._drop_checkpoints()
 
+    def fail(self, trial_id: str, reason: str) -> None:
+        """Let an ended trial be one that failed: it could not be trained to its end."""
+        with self._guard:
+            trial = self.trials[trial_id]
+            trial.status, trial.score, trial.message = TrialStatus.FAILED, None, reason
+            self.save()
+
     def score_trial(self, trial: Trial) -> None:
         """Leave the score as the worker wrote it."""
 
@@ -306,12 +313,13 @@ class Durable(keras_tuner.Oracle):
 
     def _note(self, trial_id: str, outcome: dict[str, Any]) -> None:
         facts = self._facts[trial_id]
-        facts |= {name: outcome[name] for name in ("size", "latency_ms", "seconds", "curve")}
-        facts["refused"] = outcome["refused"]
+        kept = ("size", "latency_ms", "seconds", "epoch_seconds", "curve", "refused")
+        facts |= {name: outcome[name] for name in kept}
         facts["ended"] = time.time()
         beyond = facts["ended"] - facts["handed"] - outcome["trained_seconds"]
         facts["overhead_seconds"] = max(beyond, 0.0)
-        self._metric = outcome["objective"] or self._metric
+        if outcome["score"] is not None:  # what decides is known at the end of a training alone
+            self._metric = outcome["objective"]
 
     def _no_trial(self) -> Trial:
         return Trial(self.get_space(), "none", TrialStatus.STOPPED)

@@ -15,8 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from recipes.headline import Headline
-from recipes.run import HISTORY, read_config, refuse_other
+from recipes.run import CHECKPOINT, HISTORY, read_config, refuse_other
 from tuning.options import Settings
 from tuning.spaces import OF_ALGORITHM
 from tuning.trials import COMPLETED, FAILED, REFUSED, RUNNING, Search, Trial
@@ -187,6 +189,20 @@ def curve_of(run: Path, metric: str) -> list[float]:
     except FileNotFoundError:
         return []
     return [row[metric] for row in history if metric in row]
+
+
+def trained(run: Path) -> tuple[list[dict[str, float]], int]:
+    """Return what a training wrote down of its epochs, and which one's weights it keeps, from 0.
+
+    The checkpoint knows: `history.json` is written behind it, and is an epoch short where the
+    training was killed in between. Without an epoch there is no checkpoint, and none is kept: -1.
+    """
+    try:
+        with np.load(run / CHECKPOINT) as arrays:
+            state = json.loads(str(arrays["state"]))
+    except FileNotFoundError:
+        return [], -1
+    return state["history"], state["best_epoch"]
 
 
 def _status(status: str, facts: dict[str, Any]) -> str:

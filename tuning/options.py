@@ -65,7 +65,8 @@ class SearchOptions(Generic[C]):
     threads: int = 0
     """Cores of a worker; 0: all of the machine, divided among its workers."""
     lease: str = "15m"
-    """Time without a sign of life after which a trial is given to another worker."""
+    """Time without a sign of life after which a trial is given to another worker, and without a
+    finished epoch or another checkpoint, of which there is one a minute, after which it fails."""
 
     def __post_init__(self) -> None:
         """Check every value, so that a bad one is named before anything starts."""

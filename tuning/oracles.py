@@ -138,6 +138,21 @@ class Hyperband(Durable, keras_tuner.oracles.HyperbandOracle):
             # Too few are left for this rung: what failed has failed here too, untried.
             self._places(trial_id)[0]["id"] = parent
 
+    def _random_trial(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any]:
+        """Return values that were not tried yet; of a space without more a rung is full as it is.
+
+        The original would wait for the rest of the rung for ever, and promote nothing.
+        """
+        answer = super()._random_trial(trial_id, bracket)
+        rung = bracket["rounds"][0]
+        if answer["status"] != TrialStatus.STOPPED or not rung:
+            return answer
+        sign = 1 if self.objective.direction == "min" else -1
+        worst = max((info["id"] for info in rung), key=lambda name: sign * self.trials[name].score)
+        free = self._get_size(bracket["bracket_num"], 0) - len(rung)
+        rung += [{"past_id": None, "id": worst} for _ in range(free)]
+        return super().populate_space(trial_id)
+
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from `get_state`, with as many sweeps as are wanted now."""
         sweeps = self.hyperband_iterations

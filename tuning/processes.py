@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -150,6 +151,15 @@ def last_line(log: Path) -> str:
     except FileNotFoundError:
         lines = []
     return lines[-1].removeprefix("error: ") if lines else "it printed nothing"
+
+
+def cause(exit_code: int) -> str:
+    """Say why a trial's process may have ended without a word."""
+    if exit_code >= 0:
+        return f"the trial's process ended with exit code {exit_code}"
+    name = signal.Signals(-exit_code).name
+    memory = "; the machine may have run out of memory" if name == "SIGKILL" else ""
+    return f"the trial's process was ended by {name}{memory}"
 
 
 def _run(pipe: Connection, log: Path, function: Callable[..., Any], arguments: Any) -> None:

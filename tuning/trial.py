@@ -7,7 +7,6 @@ validation part. A trial that was killed goes on from its last checkpoint.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import json
 import math
@@ -19,10 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from recipes import config as configuration
-from recipes.headline import Headline
 from recipes.run import CHECKPOINT, HISTORY, Run, refuse_other
 from serving.files import replace
 from tuning.folder import (
@@ -31,6 +27,7 @@ from tuning.folder import (
     best_folder,
     read_outcome,
     read_trial_config,
+    trained,
     trial_folder,
     when_free,
 )
@@ -78,13 +75,14 @@ class Outcome:
     """What came of a trial; written to its folder, where the chief reads it.
 
     Attributes:
-        score: The best value of the objective; None if there is none.
+        score: The objective at the epoch whose weights are kept; None if there is none.
         objective: The metric that decided.
         curve: It after each epoch.
         size: Number of weights.
         latency_ms: Median answer of the exported model.
         seconds: That this attempt took, all in all.
         trained_seconds: That its training took of these.
+        epoch_seconds: That an epoch of it took.
         refused: Whether a constraint is broken.
         reason: Why there is no score.
     """
@@ -96,6 +94,7 @@ class Outcome:
     latency_ms: float | None = None
     seconds: float = 0.0
     trained_seconds: float = 0.0
+    epoch_seconds: float = 0.0
     refused: bool = False
     reason: str = ""
 
@@ -147,12 +146,9 @@ class TrialRun(Run):
             return False
         if not self._patience or len(history) <= self._patience:
             return True
-        return len(history) - 1 - self._best_epoch() < self._patience
-
-    def _best_epoch(self) -> int:
-        """Return the best epoch so far by what the recipe itself judges by, from 0."""
-        with np.load(self.path(CHECKPOINT)) as arrays:
-            return int(json.loads(str(arrays["state"]))["best_epoch"])
+        # By what the recipe itself judges by.
+        _, best_epoch = trained(self._task.folder)
+        return len(history) - 1 - best_epoch < self._patience
 
 
 def run_trial(task: Task) -> int:
@@ -196,32 +192,31 @@ def _try(task: Task, outcome: Outcome) -> None:
             f"the space names parameter '{late[0]}' for some values of others only, which was not "
             "seen before: put it under hp.conditional_scope"
         )
-    outcome.objective = recipe.HEADLINE.metric
     data = recipe.load(config)
     pipeline = recipe.build(config, data)
     _check_constraints(task, settings, pipeline, outcome)
+    work = _work_of(pipeline.finish)
     _go_on_from(task, hp.values)
     epochs = hp.values.get(f"{OF_ALGORITHM}epochs", 0)
     values = configuration.to_json(config)
     trial = (task, settings.recipe, values, epochs, settings.patience)
     with when_free(lambda: TrialRun(*trial), SAME_FOLDER_SECONDS, NotOurs) as run:
-        began = time.monotonic()
-        trained = recipe.train(config, data, pipeline, run)
+        began, before = time.monotonic(), len(trained(task.folder)[0])
+        facts = recipe.train(config, data, pipeline, run)
         outcome.trained_seconds = time.monotonic() - began
-        history = run.read_json(HISTORY)
-    headline = dataclasses.replace(
-        recipe.HEADLINE, metric=trained.get("headline", recipe.HEADLINE.metric)
-    )
-    outcome.objective = headline.metric
-    outcome.curve = [row[headline.metric] for row in history]
-    score = best_of(outcome.curve, headline)
-    if not math.isfinite(score):
-        raise ConfigError(f"{headline.metric} of the validation part was never a number")
-    outcome.score = score
+    history, best_epoch = trained(task.folder)
+    outcome.epoch_seconds = outcome.trained_seconds / max(len(history) - before, 1)
+    outcome.objective = facts.get("headline", recipe.HEADLINE.metric)
+    outcome.curve = [row[outcome.objective] for row in history]
+    if not outcome.curve or not math.isfinite(outcome.curve[best_epoch]):
+        raise ConfigError(f"{outcome.objective} of the validation part was never a number")
+    if _work_of(pipeline.finish) != work:  # the training chose another search for words
+        _check_constraints(task, settings, pipeline, outcome)
+    outcome.score = outcome.curve[best_epoch]
 
 
 def _check_constraints(task: Task, settings: Settings, pipeline: Any, outcome: Outcome) -> None:
-    """Note size and latency of a model that is not trained yet.
+    """Note size and latency of a pipeline, trained or not.
 
     Raises:
         Refused: One of them is beyond what the search allows.
@@ -237,6 +232,11 @@ def _check_constraints(task: Task, settings: Settings, pipeline: Any, outcome: O
                 f"an answer takes {outcome.latency_ms:.1f} ms, and {settings.max_latency_ms:g} ms "
                 "is the most"
             )
+
+
+def _work_of(finish: Any) -> dict[str, Any]:
+    """Return what of a pipeline's last part decides about the work it does: no fitted number."""
+    return {name: v for name, v in finish.get_config().items() if not isinstance(v, float)}
 
 
 def _go_on_from(task: Task, values: Mapping[str, Any]) -> None:
@@ -333,13 +333,6 @@ def _latency(pipeline: Any) -> float:
         with launch("trial", models / "trial") as server:
             load = bench.closed_loop("grpc", server.grpc_address, "trial", rows, 1, LATENCY_SECONDS)
     return load.p50_ms
-
-
-def best_of(values: Sequence[float], headline: Headline) -> float:
-    """Return the best of a curve, NaN if it holds no number."""
-    known = [value for value in values if not math.isnan(value)]
-    choose = min if headline.lower_is_better else max
-    return choose(known, default=math.nan)
 
 
 def _json(values: Any) -> bytes:

@@ -21,7 +21,7 @@ class Trial:
         id: A number, in the order in which trials began.
         status: One of those above.
         parameters: Values by field of the recipe's `Config`, those that were searched over.
-        score: The best value of the objective on the validation part; None without one.
+        score: The objective on the validation part, of the weights that are kept; None without one.
         curve: The objective after each epoch, as far as it was trained.
         worker: Who ran it.
         began, ended: Seconds since 1970, of being handed out first and of being recorded; 0 = not

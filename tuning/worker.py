@@ -7,7 +7,6 @@ name gets its unfinished trial again, which goes on from its last checkpoint.
 from __future__ import annotations
 
 import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from keras_tuner.src.engine.trial import Trial, TrialStatus
 
 from recipes.run import CHECKPOINT, HISTORY
 from tuning.folder import BEAT, LOG, exact, read_outcome, worker_folder
-from tuning.processes import Fresh, preload
+from tuning.processes import Fresh, cause, preload
 from tuning.trial import NOT_OURS, Outcome, Task, run_trial, write_outcome
 from zoo.errors import ConfigError, DataError
 
@@ -115,7 +114,7 @@ class Worker:
             if now - alive > self.lease:
                 process.kill()
                 return f"no epoch ended within {self.lease:.0f} s"
-        return None if process.exit_code == NOT_OURS else _cause(process.exit_code)
+        return None if process.exit_code == NOT_OURS else cause(process.exit_code)
 
     def _is_ours(self, task: Task) -> bool:
         """Give a sign of life; False if the chief has stopped the trial or given it away."""
@@ -160,15 +159,6 @@ def parameters_of(trial: Trial) -> dict[str, Any]:
     config = trial.hyperparameters.get_config()
     config["values"] = {name: exact(value) for name, value in config["values"].items()}
     return config
-
-
-def _cause(exit_code: int) -> str:
-    """Say why a trial's process may have ended without a word."""
-    if exit_code >= 0:
-        return f"the trial's process ended with exit code {exit_code}"
-    name = signal.Signals(-exit_code).name
-    memory = "; the machine may have run out of memory" if name == "SIGKILL" else ""
-    return f"the trial's process was ended by {name}{memory}"
 
 
 def _progress(task: Task) -> list[int]:

@@ -34,9 +34,9 @@ def space(hp: Any, base: Any) -> Any:
     return replace(config, layers=layers or 1)
 
 
-def parameters() -> Any:
-    """Return all parameters of `space`."""
-    return discover(space, PRESETS["tiny"], {})
+def parameters(function: Callable[[Any, Any], Any] = space) -> Any:
+    """Return all parameters of a space."""
+    return discover(function, PRESETS["tiny"], {})
 
 
 def open_oracle(
@@ -46,10 +46,11 @@ def open_oracle(
     lease: float = 600.0,
     headline: Headline = ACCURACY,
     seed: int = 3,
+    function: Callable[[Any, Any], Any] = space,
 ) -> Durable:
     """Return an oracle that goes on from a folder; close its run before the next is opened."""
     run = Run(folder, "sentiment", {"algorithm": algorithm})
-    return oracle(algorithm, run, parameters(), headline, trials, seed, lease, epochs=9)
+    return oracle(algorithm, run, parameters(function), headline, trials, seed, lease, epochs=9)
 
 
 def close(chief: Durable) -> None:
@@ -60,7 +61,8 @@ def close(chief: Durable) -> None:
 def score(values: dict[str, Any]) -> float:
     """Return what a training with these parameters would reach."""
     epochs = values.get("tuner/epochs", 9)
-    return values["units"] / 64 - (values["dropout"] - 0.2) ** 2 + 0.01 * epochs
+    dropout = values.get("dropout", 0.2)
+    return values["units"] / 64 - (dropout - 0.2) ** 2 + 0.01 * epochs
 
 
 def write_outcome(folder: Path, trial: str, **facts: Any) -> None:
@@ -68,7 +70,7 @@ def write_outcome(folder: Path, trial: str, **facts: Any) -> None:
     file = trial_folder(folder, trial) / OUTCOME
     file.parent.mkdir(parents=True, exist_ok=True)
     usual = {"score": 0.5, "objective": "accuracy", "curve": [0.5], "size": 7}
-    usual |= {"seconds": 1.0, "trained_seconds": 0.5}
+    usual |= {"seconds": 1.0, "trained_seconds": 0.5, "epoch_seconds": 0.5}
     usual |= {"latency_ms": None, "refused": False, "reason": ""}
     file.write_text(json.dumps({**usual, **facts}), encoding="utf-8")
 

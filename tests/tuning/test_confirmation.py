@@ -10,8 +10,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from recipes.run import CHECKPOINT
 from tests.tuning.report_searches import BASE
 from tests.tuning.report_searches import search as made
 from tuning import commands
@@ -95,7 +97,9 @@ class Stand:
         if seed >= len(self.scores[name]):
             raise TrainingError("the loss is nan")
         value = self.scores[name][seed]
-        (run / "history.json").write_text(json.dumps([{"accuracy": value}, {"accuracy": 0.1}]))
+        # The last epoch scored higher, and its weights are not those that were kept.
+        state = {"history": [{"accuracy": value}, {"accuracy": 0.99}], "best_epoch": 0}
+        np.savez(run / CHECKPOINT, state=json.dumps(state))
         if what is train_to_end:
             measured = {"test": {"accuracy": value + 0.01}, "baselines": {}}
             (run / "metrics.json").write_text(json.dumps(measured))

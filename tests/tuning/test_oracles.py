@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,6 +133,18 @@ class TestHyperband:
         close(chief)
         assert not chief._places(parent)
         assert (trial_folder(tmp_path, parent) / CHECKPOINT).exists()
+
+    def test_of_a_space_with_few_combinations_the_best_are_promoted_all_the_same(
+        self, tmp_path: Path
+    ) -> None:
+        def space(hp: Any, base: Any) -> Any:
+            return replace(base, units=hp.Choice("units", [16, 32, 64, 128, 256]))
+
+        chief = open_oracle(tmp_path, "hyperband", function=space)
+        _, *tried = work_off(tmp_path, chief)  # of nine places in the first rung four are taken
+        assert sorted(each["units"] for each in tried[:4]) == [32, 64, 128, 256]
+        promoted = [(each["tuner/epochs"], each["units"]) for each in tried[4:]]
+        assert promoted == [(3, 256), (3, 128), (3, 64), (9, 256)]
 
     def test_it_takes_three_epochs(self, tmp_path: Path) -> None:
         from recipes.run import Run
@@ -287,6 +301,37 @@ class TestTrials:
         assert {(t.status, t.message) for t in chief.trials.values()} == {
             ("FAILED", "the loss is nan")
         }
+
+    def test_a_failed_one_does_not_say_by_what_trials_are_judged(self, tmp_path: Path) -> None:
+        chief = open_oracle(tmp_path)
+        for facts in (
+            {"score": 0.35, "objective": "mse"},
+            {"score": None, "objective": "", "reason": "the loss is nan"},
+        ):
+            trial = chief.create_trial("worker-0")
+            write_outcome(tmp_path, trial.trial_id, **facts)
+            chief.end_trial(trial)
+        close(chief)
+        assert json.loads((tmp_path / ORACLE).read_text())["objective"] == "mse"
+
+    def test_one_that_cannot_be_trained_to_its_end_has_failed_for_good(
+        self, tmp_path: Path
+    ) -> None:
+        chief = open_oracle(tmp_path)
+        for value in (0.9, 0.5):
+            trial = chief.create_trial("worker-0")
+            write_outcome(tmp_path, trial.trial_id, score=value)
+            chief.end_trial(trial)
+        best, other = chief.end_order
+        chief.fail(best, "the loss is nan")
+        close(chief)
+        again = open_oracle(tmp_path)
+        assert (again.trials[best].status, again.trials[best].message) == (
+            "FAILED",
+            "the loss is nan",
+        )
+        assert [trial.trial_id for trial in again.get_best_trials(1)] == [other]
+        close(again)
 
     def test_a_stopped_search_hands_out_nothing_and_loses_nothing(self, tmp_path: Path) -> None:
         chief = open_oracle(tmp_path)

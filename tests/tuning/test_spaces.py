@@ -125,6 +125,24 @@ class TestDiscovery:
         hp = discover(space, recipe("speech").PRESETS["base"], {})
         assert {each.name for each in hp.space} == {"streaming", "front"}
 
+    def test_one_name_stands_for_one_parameter(self) -> None:
+        def space(hp: Any, base: Any) -> Any:
+            cell = hp.Choice("cell", ["lstm", "gru"])
+            with hp.conditional_scope("cell", ["lstm"]):
+                small = hp.Choice("units", [16, 24])
+            with hp.conditional_scope("cell", ["gru"]):
+                large = hp.Choice("units", [64, 96])
+            return replace(base, cell=cell, units=small if cell == "lstm" else large)
+
+        with pytest.raises(ConfigError, match="names 'units' under two conditions"):
+            discover(space, recipe("sentiment").PRESETS["tiny"], {})
+
+    def test_a_space_sees_what_is_fixed(self) -> None:
+        base = recipe("forecasting").PRESETS["base"]
+        hp = discover(load_space("forecasting"), base, {"look_back": 60})
+        (seen,) = [each for each in hp.space if each.name == "seen"]
+        assert (seen.min_value, seen.max_value) == (5, 60)  # without it up to 120
+
     def test_where_everything_is_fixed_there_is_nothing_to_search(self) -> None:
         base = recipe("sentiment").PRESETS["tiny"]
         with pytest.raises(ConfigError, match="the space is empty"):

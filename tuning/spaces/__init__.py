@@ -61,7 +61,7 @@ def configuration(function: Function, hp: Any, base: Any, fixed: Mapping[str, An
     """
     fields = [field.name for field in dataclasses.fields(base)]
     try:
-        config = function(hp, base)
+        config = function(hp, dataclasses.replace(base, **fixed))
     except SeqZooError:
         raise
     except Exception as error:  # whatever a file of the user's own raises
@@ -84,7 +84,7 @@ def discover(function: Function, base: Any, fixed: Mapping[str, Any]) -> Any:
     """Return all parameters of a space as KerasTuner's `HyperParameters`, conditional ones too.
 
     Raises:
-        ConfigError: There is nothing to search over.
+        ConfigError: There is nothing to search over, or one name stands for two parameters.
     """
     import keras_tuner
 
@@ -127,6 +127,11 @@ def _visit_scopes(
         configuration(function, hp, base, fixed)
         branches += [each for each in hp.inactive_scopes if each not in visited + branches]
         found.merge(hp.space, overwrite=False)
+        names = [each.name for each in found.space]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ConfigError(  # of the values of such a parameter KerasTuner forgets some
+                f"the space names '{twice[0]}' under two conditions: give each a name of its own"
+            )
 
 
 def _single_values(space: Any) -> list[tuple[str, Any]]:
