@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, row in record["milliseconds"].items():
         print(f"{name:20} {row['median']:8.1f} ms  ({row['low']:.1f} to {row['high']:.1f})")
     for name, value in record["summary"].items():
-        print(f"{name}: {value:.2f}")
+        bar = record["bars"].get(name)
+        said = f"  bar {bar:.2f}  {'reached' if value <= bar else 'missed'}" if bar else ""
+        print(f"{name:26} {value:.2f}{said}")
     return 0
 
 

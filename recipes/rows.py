@@ -23,11 +23,13 @@ class Rows(NamedTuple):
         key: What the name of a row is called.
         names: One per row, as people know it; may be ''.
         raw: Rows by input name.
+        every: Of so many frames of a video one was taken.
     """
 
     key: str
     names: list[str]
     raw: dict[str, Any]
+    every: int = 1
 
 
 def read(pipeline: Pipeline, words: Sequence[str], every: int = 1) -> Rows:
@@ -63,11 +65,12 @@ def shown(rows: Rows, index: int, answer: dict[str, Any], folder: Path) -> dict[
     if "frames" not in answer or answer.get("status"):
         return {key: _readable(value) for key, value in answer.items()}
     from serving.files import replace
-    from zoo.video import encode_gif
+    from zoo.video import encode_gif, frame_rate
 
-    file = folder / f"predicted-{index + 1}-{Path(rows.names[index]).stem}.gif"
+    video = Path(rows.names[index])
+    file = folder / f"predicted-{index + 1}-{video.stem}.gif"
     try:
-        replace(file, encode_gif(answer["frames"]))
+        replace(file, encode_gif(answer["frames"], frame_rate(video) / rows.every))
     except OSError as error:
         raise DataError(f"'{file}' cannot be written: {error.strerror}") from error
     return {"predicted": str(file), "count": len(answer["frames"]), "status": ""}
@@ -90,7 +93,7 @@ def _films(pipeline: Pipeline, words: Sequence[str], every: int) -> Rows:
         np.concatenate([np.repeat(film[:1], prepare.seen - len(film), axis=0), film])
         for film in films
     ]
-    return Rows("video", [*words], {"frames": np.stack(still)})
+    return Rows("video", [*words], {"frames": np.stack(still)}, every)
 
 
 def _one_each(pipeline: Pipeline, words: Sequence[str]) -> Rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,31 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.training import scorer
-from zoo import decoding, metrics
+from zoo import decoding, metrics, preprocessing
 from zoo.datasets.video import VideoExamples
 from zoo.errors import MisuseError
+
+WEIGHTS = ".weights.h5"
+"""How the name of a file of weights ends."""
+
+
+class Redrawn(preprocessing.BucketedBatches):
+    """Batches of clips that are drawn anew for every epoch.
+
+    Args:
+        clips: Each with `again`, which gives what stands in its place in a later epoch.
+        batch_size: Clips per batch.
+        seed: Seed of the order.
+    """
+
+    def __init__(self, clips: Sequence[Any], batch_size: int, seed: int) -> None:
+        super().__init__(clips, batch_size, seed=seed)
+        self._first = clips
+
+    def epoch(self, number: int) -> list[preprocessing.Batch]:
+        """Return the batches of an epoch, of clips that no epoch before has seen."""
+        self.sequences = [clip.again(number) for clip in self._first]
+        return super().epoch(number)
 
 
 class Watcher:
@@ -74,11 +96,16 @@ def read_weights(model: keras.Model, file: Path) -> None:
     """
     if not file.is_file():
         raise MisuseError(f"weights: there is no file '{file}'")
+    if not file.name.endswith(WEIGHTS):  # by which Keras tells how a file is to be read
+        raise MisuseError(f"weights: the name of '{file}' must end with {WEIGHTS}")
     with tempfile.TemporaryDirectory() as folder:
-        own = Path(folder, "own.weights.h5")
+        own = Path(folder, f"own{WEIGHTS}")
         model.save_weights(own)
         expected = _arrays(own)
     found = _arrays(file)
+    # Of a model that was compiled the file has the optimizer's too, beside the model's own.
+    parts = {name.partition("/")[0] for name in expected}
+    found = {name: shape for name, shape in found.items() if name.partition("/")[0] in parts}
     # Keras would load what it finds, and not miss the layers that a deeper model has more.
     for name in sorted({*expected, *found}):
         if expected.get(name) != found.get(name):
@@ -101,5 +128,5 @@ def _arrays(file: Path) -> dict[str, tuple[int, ...]]:
         with h5py.File(file) as opened:
             opened.visititems(note)
     except OSError:
-        raise MisuseError(f"weights: '{file}' is no file of weights (.weights.h5)") from None
+        raise MisuseError(f"weights: '{file}' is no file of weights ({WEIGHTS})") from None
     return shapes

@@ -10,6 +10,7 @@ import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from zoo.errors import DataError, MisuseError
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 FILMS = (".mp4", ".avi", ".gif", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v")
 """Endings that are taken to mean a video; a folder holds a picture per frame."""
+
+USUAL_RATE = Fraction(10)
+"""Frames per second where nothing says how many there are."""
 
 TEXT = ("tty",)
 """What FFmpeg calls files that hold text: it would draw that."""
@@ -58,6 +62,22 @@ def read_frames(path: Path) -> Iterator[np.ndarray]:
         yield from _read_film(path)
 
 
+def frame_rate(path: Path) -> Fraction:
+    """Return the frames per second of a film, 10 where a file or folder does not say.
+
+    Raises:
+        MisuseError: PyAV is not installed.
+    """
+    av = _av()
+    if not path.is_file() or path.suffix.lower() in PICTURES:
+        return USUAL_RATE
+    try:
+        with av.open(str(path)) as container:
+            return container.streams.video[0].average_rate or USUAL_RATE
+    except (OSError, av.FFmpegError, ValueError, IndexError):
+        return USUAL_RATE
+
+
 def entries(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     """Return what a folder holds with one of these endings, hidden files left out.
 
@@ -79,7 +99,7 @@ def by_number(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
-def encode_gif(frames: np.ndarray, frames_per_second: int = 10) -> bytes:
+def encode_gif(frames: np.ndarray, frames_per_second: Fraction = USUAL_RATE) -> bytes:
     """Return a GIF that plays again and again, of at most 256 colours.
 
     Args:
@@ -102,7 +122,7 @@ def encode_gif(frames: np.ndarray, frames_per_second: int = 10) -> bytes:
     return _encode(pictures, "pal8", "gif", "gif", frames_per_second, frames.shape)
 
 
-def encode_mp4(frames: np.ndarray, frames_per_second: int = 10) -> bytes:
+def encode_mp4(frames: np.ndarray, frames_per_second: Fraction = USUAL_RATE) -> bytes:
     """Return an MP4 file in H.264; an odd last row or column is repeated, as the format needs.
 
     Args:
@@ -173,7 +193,7 @@ def _encode(
     kind: str,
     container: str,
     codec: str,
-    frames_per_second: int,
+    frames_per_second: Fraction,
     shape: tuple[int, ...],
 ) -> bytes:
     """Return a film of pictures `[height, width, ...]`; `kind` is what PyAV calls their pixels."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ _SHOWN = 3
 _FILMS = 4
 _LEAST_PIXELS = 192
 """Height of a film on a screen; smaller frames are enlarged."""
+
+_RATE = Fraction(5)
+"""Frames per second, slow enough to compare."""
 
 _ERRORS = ("mse", "mae", "psnr", "ssim")
 _COLOURS = (BLUE, MUTED, ORANGE)
@@ -69,8 +73,8 @@ def video_page(
         published: What others reach on this data set.
     """
     film = _film(test)
-    run.write("prediction.gif", lambda file: file.write(encode_gif(film, 5)))
-    run.write("prediction.mp4", lambda file: file.write(encode_mp4(film, 5)))
+    run.write("prediction.gif", lambda file: file.write(encode_gif(film, _RATE)))
+    run.write("prediction.mp4", lambda file: file.write(encode_mp4(film, _RATE)))
     summary = Summary(
         text=text,
         metric="test error, squares summed over a frame",
@@ -104,7 +108,8 @@ def _films() -> Section:
         "Films, and how errors are counted",
         "prediction.gif and prediction.mp4 in the run folder show truth and prediction side by "
         "side; while frames are still seen both show them.\n\n"
-        "MSE and MAE are summed over the pixels of a frame, whose values run from 0 to 1. PSNR is "
+        "MSE and MAE are summed over the pixels of a frame, whose values run from 0 to 1; in "
+        "colour, where others add up red, green and blue, they are their mean. PSNR is "
         "in decibels, SSIM at most 1; of these two more is better. Published scores of Moving "
         "MNIST are those of another test file of the same kind, and some assume a range of 2 for "
         "SSIM.",

@@ -127,24 +127,29 @@ def _ask(client: Client, options: argparse.Namespace) -> int:
             for row, reason in sorted(error.rows.items()):
                 print(f"error: {names[start + row]}: {reason}", file=sys.stderr)
         if options.out and not code:
-            answer = _written(answer, options.out)
+            answer = _written(answer, options.out, Path(names[0]), options.every)
         for line in json_lines(answer, min(BATCH, count - start)):
             print(line, flush=True)
     return code
 
 
-def _written(answer: Mapping[str, np.ndarray], file: Path) -> dict[str, np.ndarray]:
-    """Write the frames of an answer, and return the answer with the file's name in their place."""
+def _written(
+    answer: Mapping[str, np.ndarray], file: Path, source: Path, every: int
+) -> dict[str, np.ndarray]:
+    """Write the frames of an answer, and return the answer with the file's name in their place.
+
+    They follow each other as fast as those of the video that was sent.
+    """
     import numpy as np
 
     from serving.files import replace
-    from zoo.video import ENCODERS
+    from zoo.video import ENCODERS, frame_rate
 
     suffix = file.suffix.lower()
     if "png" in answer and suffix == ".png":
         name, content = "png", answer["png"][0]
     elif "frames" in answer and suffix in ENCODERS:
-        name, content = "frames", ENCODERS[suffix](answer["frames"][0])
+        name, content = "frames", ENCODERS[suffix](answer["frames"][0], frame_rate(source) / every)
     else:
         have = ", ".join(answer)
         raise MisuseError(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -210,7 +211,7 @@ def test_ten_minutes_of_film_need_little_memory(tmp_path: Path) -> None:
     pytest.importorskip("av")
     film = tmp_path / "long.mp4"
     still = np.random.default_rng(0).integers(0, 256, (1, 360, 640, 1), dtype=np.uint8)
-    film.write_bytes(encode_mp4(np.broadcast_to(still, (600 * 25, *still.shape[1:])), 25))
+    film.write_bytes(encode_mp4(np.broadcast_to(still, (600 * 25, *still.shape[1:])), Fraction(25)))
     code = (
         "import resource, sys; from pathlib import Path; import dataclasses\n"
         "from recipes import video\n"

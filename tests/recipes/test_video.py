@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from serving.rows import MOST_FRAMES
 from zoo import models
 from zoo.errors import ConfigError, MisuseError
 from zoo.pipeline import Pipeline
-from zoo.video import encode_gif, read_frames, stacked
+from zoo.video import encode_gif, frame_rate, read_frames, stacked
 
 TINY = recipe.PRESETS["tiny"]
 
@@ -64,11 +65,12 @@ class TestTraining:
         film = np.zeros((9, 40, 30, 3), np.uint8)
         film[:, :10] = 250
         file = tmp_path / "mine.gif"
-        file.write_bytes(encode_gif(film))
+        file.write_bytes(encode_gif(film, Fraction(25)))
         assert main(["video", "predict", "--run-dir", str(run), str(file)]) == 0
         answer = json.loads(capsys.readouterr().out)
         assert answer["video"] == str(file) and answer["count"] == 3
         assert len([*read_frames(Path(answer["predicted"]))]) == 3
+        assert frame_rate(Path(answer["predicted"])) == 25
 
     def test_predict_names_what_cannot_be_read(
         self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -86,7 +88,14 @@ class TestTraining:
         assert error < 8
 
 
-@pytest.mark.parametrize("changes", [{"model": "predrnn"}, {"structure": 0.5, "absolute": 0.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "predrnn"},
+        {"structure": 0.5, "absolute": 0.0},
+        {"loss": "squared", "absolute": 1.0, "moved": True},
+    ],
+)
 def test_other_models_and_losses_train(tmp_path: Path, changes: dict):
     from recipes.run import Run
 
@@ -119,12 +128,24 @@ class TestWeightsFromElsewhere:
         assert scores[0] == scores[1]
         assert (again / "index.html").is_file()
 
+    def test_those_of_a_model_that_was_compiled_are_read_too(self, run: Path, tmp_path: Path):
+        import keras
+
+        trained = Pipeline.load(run).model
+        trained.compile(keras.optimizers.Adam(), "mse")
+        trained.optimizer.build(trained.trainable_variables)
+        file = tmp_path / "compiled.weights.h5"
+        trained.save_weights(file)
+        model = recipe.build(dataclasses.replace(TINY, weights=file), recipe.load(TINY)).model
+        for found, expected in zip(model.get_weights(), trained.get_weights(), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
     @pytest.mark.parametrize(
         ("name", "content", "expected"),
         [
             ("no.weights.h5", None, "weights: there is no file"),
             ("text.weights.h5", b"text", "is no file of weights"),
-            ("a.txt", b"text", "is no file of weights"),
+            ("a.h5", b"text", "must end with .weights.h5"),
         ],
     )
     def test_what_cannot_be_read_is_told(self, tmp_path: Path, name: str, content, expected: str):
@@ -148,6 +169,15 @@ class TestWeightsFromElsewhere:
     def test_without_any_there_is_something_to_train(self):
         with pytest.raises(ConfigError, match="epochs must be at least 1, not 0"):
             dataclasses.replace(TINY, epochs=0)
+
+
+def test_published_scores_are_those_of_clips_of_the_same_form(tmp_path: Path):
+    mnist = recipe.PRESETS["moving-mnist"]
+    assert len(recipe.published(mnist)) == 3
+    for changes in ({"horizon": 20}, {"seen": 5, "horizon": 15}, {"height": 128}, {"channels": 3}):
+        assert not recipe.published(dataclasses.replace(mnist, **changes))
+    assert not recipe.published(dataclasses.replace(mnist, data=tmp_path))
+    assert not recipe.published(recipe.PRESETS["radar"])
 
 
 def test_a_missing_package_is_named_before_the_training(monkeypatch: pytest.MonkeyPatch):
@@ -209,6 +239,7 @@ class TestConfig:
             ({"height": 18, "block": 4}, "multiples of block = 4, not 18"),
             ({"absolute": -1.0}, "absolute must be at least 0"),
             ({"sampling": 1.5}, "sampling must be from 0 to 1"),
+            ({"moved": True}, "moved takes loss 'squared', not 'entropy'"),
             ({"structure": 1.0, "height": 4, "width": 4}, "at least 7 pixels, not 4 x 4"),
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,16 @@ import pytest
 from PIL import Image
 
 from zoo.errors import DataError
-from zoo.video import encode_gif, encode_mp4, encode_png, read_frames, side_by_side, stacked
+from zoo.video import (
+    USUAL_RATE,
+    encode_gif,
+    encode_mp4,
+    encode_png,
+    frame_rate,
+    read_frames,
+    side_by_side,
+    stacked,
+)
 
 pytest.importorskip("av")
 
@@ -30,6 +40,20 @@ def test_a_film_comes_back(tmp_path: Path, suffix: str, encode):
     read = stacked(read_frames(file), file)
     assert read.shape == (5, 16, 24, 3)
     assert np.abs(read.astype(int) - frames()).mean() < 12
+
+
+@pytest.mark.parametrize(("suffix", "encode"), [("gif", encode_gif), ("mp4", encode_mp4)])
+def test_a_film_tells_how_fast_it_is(tmp_path: Path, suffix: str, encode):
+    file = tmp_path / f"film.{suffix}"
+    file.write_bytes(encode(frames(), Fraction(25)))
+    assert frame_rate(file) == 25
+
+
+def test_where_nothing_tells_how_fast_it_is_there_is_a_usual_rate(tmp_path: Path):
+    (tmp_path / "0.png").write_bytes(encode_png(frames()[0]))
+    (tmp_path / "rows.jsonl").write_text("{}")
+    for path in (tmp_path, tmp_path / "0.png", tmp_path / "rows.jsonl", tmp_path / "nothing"):
+        assert frame_rate(path) == USUAL_RATE
 
 
 def test_an_odd_size_is_evened_for_mp4(tmp_path: Path):

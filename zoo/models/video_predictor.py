@@ -27,10 +27,12 @@ class EncoderForecaster(keras.Model):
     """Stacked ConvLSTMs read the frames, and as many write those to come.
 
     The encoder reads folded frames from its first layer to its last. Each layer of the forecaster
-    begins with the state of the encoder's layer opposite, so that the last layer's is the first to
-    be written from; a step of the first one is given the last frame that was seen. What all
-    layers of the forecaster say at a step becomes a frame by a 1 x 1 convolution and a sigmoid.
-    Source: Shi et al. 2015, arXiv:1506.04214, section 3.2.
+    begins with the state of the encoder's layer opposite, and the layers are written from the last
+    one back to the first. A step of the last one is given the last frame that was seen, which is
+    our own. What all layers of the forecaster say at a step becomes a frame by a 1 x 1 convolution
+    and a sigmoid.
+    Source: Shi et al. 2015, arXiv:1506.04214, section 3.2; Shi et al. 2017, arXiv:1706.03458,
+    section 3.1 (the forecaster from the last layer back).
 
     With `moved` that frame, without the sigmoid, is what the last one has to change by, after it
     was moved as two more channels say, of every block. At first both are next to nothing: training
@@ -161,7 +163,7 @@ class EncoderForecaster(keras.Model):
             state.
         """
         folded, after = self._read(frames, state)
-        return self._write(frames, folded, after, 1), after
+        return self._shown(self._write(frames, folded, after, 1)), after
 
     def rollout(self, frames: Any, count: int) -> Any:
         """Return `count` predicted frames, `float32[batch, count, height, width, channels]`.
@@ -171,7 +173,11 @@ class EncoderForecaster(keras.Model):
             count: At least 1; more than the horizon goes on as far as the states carry.
         """
         folded, after = self._read(frames, self.initial_state(ops.shape(frames)[0]))
-        return self._write(frames, folded, after, count)
+        return self._shown(self._write(frames, folded, after, count))
+
+    def _shown(self, predicted: Any) -> Any:
+        """Return frames from 0 to 1, beyond which a change may lead in training."""
+        return ops.clip(predicted, 0.0, 1.0) if self.moved else predicted
 
     def _read(self, frames: Any, state: Sequence[Any]) -> tuple[Any, list[Any]]:
         folded = x = self.get_layer("folding")(frames)

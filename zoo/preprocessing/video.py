@@ -28,21 +28,27 @@ def fitted(frames: Any, height: int, width: int, channels: int) -> Any:
     """Return `uint8[..., height, width, channels]` frames of any size, grey or in colour.
 
     Larger ones are averaged, smaller ones drawn between pixels; height and width are stretched
-    independently. Transparency is dropped. Frames of the right form come out as they are.
+    independently. Transparency is dropped. Frames of the right form come out as they are. One frame
+    at a time is in memory as numbers, which are four times as large.
 
     Args:
         frames: `uint8[n, any, any, 1 or 3 or 4]`, none of whose sizes is 0.
         height, width, channels: Of the result.
     """
-    frames = _with_channels(tf.cast(frames, tf.float32), channels)
-    size = tf.shape(frames)[1:3]
-    frames = tf.cond(
-        tf.reduce_all(size == [height, width]),
+
+    def fit(frame: Any) -> Any:
+        numbers = _with_channels(tf.cast(frame[None], tf.float32), channels)
+        resized = tf.image.resize(numbers, (height, width), "bilinear", antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(resized[0]), 0, 255), tf.uint8)
+
+    done = tf.reduce_all(tf.shape(frames)[1:] == [height, width, channels])
+    spec = tf.TensorSpec((height, width, channels), tf.uint8)
+    fitting = tf.cond(
+        done,
         lambda: frames,
-        lambda: tf.image.resize(frames, (height, width), "bilinear", antialias=True),
+        lambda: tf.map_fn(fit, frames, fn_output_signature=spec, parallel_iterations=1),
     )
-    frames = tf.clip_by_value(tf.round(frames), 0, 255)
-    return tf.ensure_shape(tf.cast(frames, tf.uint8), (None, height, width, channels))
+    return tf.ensure_shape(fitting, (None, height, width, channels))
 
 
 def _with_channels(frames: Any, channels: int) -> Any:

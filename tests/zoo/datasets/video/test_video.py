@@ -76,6 +76,24 @@ class TestMovingDigits:
             assert steps.max() <= 4  # 3.6 pixels, cut off to whole ones
             assert steps.sum() > 20
 
+    def test_a_digit_rests_at_the_border_before_it_turns_back(self):
+        class Draw:
+            """A digit near the right border that goes straight to the right."""
+
+            def random(self, count: int = 0) -> object:
+                return np.array([0.5, 0.85]) if count else 0.0
+
+        path = moving_digits._path(Draw(), 5)  # type: ignore[arg-type]
+        np.testing.assert_allclose(path[:, 0], 0.5)
+        np.testing.assert_allclose(path[:, 1], [0.95, 1.0, 0.9, 0.8, 0.7])
+
+    def test_every_epoch_has_clips_of_its_own(self, digits: video.VideoSplit):
+        clip = digits.train.clips[3]
+        assert clip.again(0) is clip
+        drawn = [np.asarray(clip.again(epoch)) for epoch in (0, 1, 2, 1)]
+        np.testing.assert_array_equal(drawn[1], drawn[3])
+        assert len({each.tobytes() for each in drawn}) == 3
+
     def test_the_brighter_digit_shows_where_two_overlap(self):
         digits = np.full((1, 28, 28), 100, np.uint8)
         clip = np.asarray(moving_digits.MovingDigits(digits, (0, 1), Shape(5, 29, 29)))
@@ -154,6 +172,19 @@ class TestOwnVideos:
         assert seen[0] == {*range(70), *range(100, 135)} - {69}
         assert seen[1] == {*range(70, 90), *range(135, 145)}
         assert seen[2] == {*range(90, 100), *range(145, 150)}
+
+    def test_of_many_short_videos_whole_ones_are_for_the_test(
+        self, capsys: pytest.CaptureFixture[str]
+    ):
+        films = [self.film(6, 10 * place) for place in range(20)] + [self.film(3, 250)]
+        split = video.split_by_time("mine", films, 5, 1, Fractions(0.1, 0.2))
+        shown = [{int(level) // 10 for level in part.frames().flat} for part in split]
+        assert [len(each) for each in shown] == [14, 2, 4]
+        assert not (shown[0] & shown[1] or shown[0] & shown[2] or shown[1] & shown[2])
+        assert [len(part) for part in split] == [14 * 2, 2, 4]
+        assert "of 20 with 5 frames or more 2 whole ones are for vali" in capsys.readouterr().err
+        again = video.split_by_time("mine", films, 5, 1, Fractions(0.1, 0.2))
+        np.testing.assert_array_equal(again.test.frames(), split.test.frames())
 
     def test_a_video_that_is_too_short_is_named(self):
         with pytest.raises(DataError, match="'mine' is too short: the validation part holds no"):
