@@ -39,8 +39,33 @@ class TorchConvLSTM(nn.Module):
         return torch.stack(written), (h, c)
 
 
+class TorchScaling(nn.Module):
+    """What halves frames in height and width, or doubles them.
+
+    Args:
+        kernel, bias: As the `Dense` layer has them.
+        halves: Halve, with pixels folded before; else double, and unfold behind.
+    """
+
+    def __init__(self, kernel: np.ndarray, bias: np.ndarray, halves: bool) -> None:
+        super().__init__()
+        self.halves = halves
+        self.project = nn.Conv2d(*kernel.shape, 1)
+        with torch.no_grad():
+            self.project.weight.copy_(torch.from_numpy(kernel.T[:, :, None, None].copy()))
+            self.project.bias.copy_(torch.from_numpy(bias))
+
+    def forward(self, frames: Any) -> Any:
+        """Return `float32[time, batch, filters, height, width]` of half or double the size."""
+        time, batch = frames.shape[:2]
+        x = folded(frames.flatten(0, 1), 2) if self.halves else frames.flatten(0, 1)
+        x = nn.functional.leaky_relu(self.project(x), 0.2)
+        x = x if self.halves else unfolded(x, 2)
+        return x.reshape(time, batch, *x.shape[1:])
+
+
 class TorchEncoderForecaster(nn.Module):
-    """All of the model.
+    """All of the model, for frames whose sizes can be halved.
 
     Args:
         model: A `zoo.models.EncoderForecaster`.
@@ -48,13 +73,20 @@ class TorchEncoderForecaster(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.block, self.horizon, self.filters = model.block, model.horizon, model.filters
+        self.block, self.horizon = model.block, model.horizon
 
-        def layers(kind: str) -> nn.ModuleList:
-            named = (model.get_layer(f"{kind}_{number}") for number in range(model.depth))
-            return nn.ModuleList([TorchConvLSTM(*layer.get_weights()) for layer in named])
+        def weights(kind: str, first: int) -> list[list[np.ndarray]]:
+            named = (model.get_layer(f"{kind}_{level}") for level in range(first, model.depth))
+            return [layer.get_weights() for layer in named]
 
-        self.encoders, self.forecasters = layers("encoder"), layers("forecaster")
+        self.encoders, self.forecasters = (
+            nn.ModuleList([TorchConvLSTM(*each) for each in weights(kind, 0)])
+            for kind in ("encoder", "forecaster")
+        )
+        self.merges, self.splits = (
+            nn.ModuleList([TorchScaling(*each, halves) for each in weights(kind, 1)])
+            for kind, halves in (("merging", True), ("splitting", False))
+        )
         kernel, bias = model.get_layer("pixels").get_weights()
         self.pixels = nn.Conv2d(*kernel.shape, 1)
         with torch.no_grad():
@@ -63,31 +95,36 @@ class TorchEncoderForecaster(nn.Module):
 
     def forward(self, frames: Any) -> Any:
         """Return `float32[batch, horizon, height, width, channels]` behind as many as are seen."""
-        folded = x = self._fold(frames)
-        batch, height, width = x.shape[1], *x.shape[-2:]
+        frames = frames.permute(1, 0, 4, 2, 3)
+        time, batch = frames.shape[:2]
+        x = folded(frames.flatten(0, 1), self.block)
+        x = x.reshape(time, batch, *x.shape[1:])
         states = []
-        for layer in self.encoders:
-            zeros = torch.zeros(batch, self.filters, height, width)
+        for level, layer in enumerate(self.encoders):
+            x = given = self.merges[level - 1](x) if level else x
+            zeros = torch.zeros(batch, layer.filters, *x.shape[-2:])
             x, state = layer(x, (zeros, zeros))
             states.append(state)
-        x, written = folded[-1:].expand(self.horizon, -1, -1, -1, -1), []
-        for layer, state in zip(reversed(self.forecasters), reversed(states), strict=True):
-            x, _ = layer(x, state)
-            written.append(x)
-        said = torch.cat(written, dim=2)
-        return self._unfold(torch.sigmoid(self.pixels(said.flatten(0, 1))), batch)
+        x = given[-1:].expand(self.horizon, -1, -1, -1, -1)
+        for level, layer in reversed([*enumerate(self.forecasters)]):
+            x, _ = layer(x, states[level])
+            x = self.splits[level - 1](x) if level else x
+        pixels = unfolded(torch.sigmoid(self.pixels(x.flatten(0, 1))), self.block)
+        return pixels.reshape(self.horizon, batch, *pixels.shape[1:]).permute(1, 0, 3, 4, 2)
 
-    def _fold(self, frames: Any) -> Any:
-        batch, time, height, width, channels = frames.shape
-        size = self.block
-        shape = (batch, time, height // size, size, width // size, size, channels)
-        x = frames.reshape(shape).permute(1, 0, 3, 5, 6, 2, 4)
-        return x.reshape(time, batch, -1, height // size, width // size)
 
-    def _unfold(self, pixels: Any, batch: int) -> Any:
-        size = self.block
-        _, folded, rows, columns = pixels.shape
-        channels = folded // size**2
-        shape = (self.horizon, batch, size, size, channels, rows, columns)
-        x = pixels.reshape(shape).permute(1, 0, 5, 2, 6, 3, 4)
-        return x.reshape(batch, self.horizon, rows * size, columns * size, channels)
+def folded(frames: Any, size: int) -> Any:
+    """Return `[batch, size * size * channels, height / size, width / size]` of frames.
+
+    Not `pixel_unshuffle`, which has the channels in another order.
+    """
+    batch, channels, height, width = frames.shape
+    x = frames.reshape(batch, channels, height // size, size, width // size, size)
+    return x.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // size, width // size)
+
+
+def unfolded(frames: Any, size: int) -> Any:
+    """Return what undoes `folded`."""
+    batch, channels, rows, columns = frames.shape
+    x = frames.reshape(batch, size, size, channels // size**2, rows, columns)
+    return x.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, rows * size, columns * size)

@@ -4,8 +4,8 @@
     python -m recipes video train --preset moving-mnist --run-dir runs/mnist
     python -m recipes video train --data films/ --height 96 --width 128 --run-dir runs/mine
 
-Stacked convolutional LSTMs read the frames, with blocks of pixels folded into channels, and as
-many write those to come; or ST-LSTMs predict frame after frame and look at what they predict.
+Stacked convolutional LSTMs read the frames, each at half the resolution of the last, and as many
+write those to come; or ST-LSTMs predict frame after frame and look at what they predict.
 
 Measured beside copying the last frame, and moving it on along its optical flow, in the same run:
 see the result table in the README.
@@ -72,8 +72,9 @@ class Config:
     moved: bool = False
     """Predict how the last frame moves and changes, where frames do so slowly, such as weather; of
     "encoder-forecaster"."""
-    filters: int = 64
-    """Channels of each layer's state."""
+    filters: int = 32
+    """Channels of the first layer's state; of "encoder-forecaster" each further layer works on
+    frames of half the height and width, with twice as many, of "predrnn" all have as many."""
     layers: int = 2
     """Layers on top of each other."""
     kernel_size: int = 3

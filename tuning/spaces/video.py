@@ -17,10 +17,10 @@ def space(hp: Any, base: Config) -> Config:
     """
     return replace(
         base,
-        filters=hp.Choice("filters", [16, 32, 48, 64, 96, 128]),
-        layers=hp.Int("layers", 1, 4),
+        filters=hp.Choice("filters", [16, 24, 32, 48, 64, 96]),
+        layers=hp.Int("layers", 1, 3),
         kernel_size=hp.Choice("kernel_size", [3, 5]),
         absolute=hp.Float("absolute", 0.0, 1.0),
-        batch_size=hp.Choice("batch_size", [8, 16, 32]),
+        batch_size=hp.Choice("batch_size", [4, 8, 16, 32]),
         learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),
     )

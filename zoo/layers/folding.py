@@ -19,18 +19,23 @@ class FrameFolding(keras.layers.Layer):
 
     Args:
         block: Pixels of a block's sides; 1 leaves frames as they are.
+        fill: Blocks at the lower and right border may reach beyond it, where zeros stand.
 
     Raises:
-        ConfigError: Height or width is no multiple of `block`.
+        ConfigError: Height or width is no multiple of `block`, and `fill` is False.
     """
 
-    def __init__(self, block: int = 4, **options: Any) -> None:
+    def __init__(self, block: int = 4, fill: bool = False, **options: Any) -> None:
         super().__init__(**options)
-        self.block = _checked(block)
+        self.block, self.fill = _checked(block), fill
 
     def call(self, frames: Any) -> Any:
-        *_, height, width, channels = frames.shape
         size = self.block
+        if self.fill:
+            *_, height, width, _ = frames.shape
+            beyond = [(0, 0), (0, 0), (0, -height % size), (0, -width % size), (0, 0)]
+            frames = ops.pad(frames, beyond)
+        *_, height, width, channels = frames.shape
         if height % size or width % size:
             raise ConfigError(
                 f"height and width of a frame must be multiples of {size}, not {height} and {width}"
@@ -42,7 +47,7 @@ class FrameFolding(keras.layers.Layer):
         return ops.reshape(x, (batch, time, rows, columns, size * size * channels))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "block": self.block}
+        return {**super().get_config(), "block": self.block, "fill": self.fill}
 
 
 @keras.saving.register_keras_serializable(package="seqzoo")

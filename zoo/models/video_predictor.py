@@ -26,13 +26,15 @@ from zoo.layers.spatiotemporal import STLSTMStack
 class EncoderForecaster(keras.Model):
     """Stacked ConvLSTMs read the frames, and as many write those to come.
 
-    The encoder reads folded frames from its first layer to its last. Each layer of the forecaster
-    begins with the state of the encoder's layer opposite, and the layers are written from the last
-    one back to the first. A step of the last one is given the last frame that was seen, which is
-    our own. What all layers of the forecaster say at a step becomes a frame by a 1 x 1 convolution
-    and a sigmoid.
+    The encoder reads folded frames from its first layer to its last. Before each further layer
+    frames are halved in height and width and have twice the channels, so that the last one sees
+    far, and costs a quarter. Each layer of the forecaster begins with the state of the encoder's
+    layer opposite. The layers are written from the last one, which is given the last frame that
+    was seen, back to the first, and doubled in between; what the first one says at a step becomes
+    a frame by a 1 x 1 convolution and a sigmoid.
     Source: Shi et al. 2015, arXiv:1506.04214, section 3.2; Shi et al. 2017, arXiv:1706.03458,
-    section 3.1 (the forecaster from the last layer back).
+    section 3.1 (the resolutions, and the way back). Halving and doubling by folded pixels and a
+    1 x 1 convolution, and what the last layer is given, are our own.
 
     With `moved` that frame, without the sigmoid, is what the last one has to change by, after it
     was moved as two more channels say, of every block. At first both are next to nothing: training
@@ -43,7 +45,7 @@ class EncoderForecaster(keras.Model):
         seen: Frames that are looked at.
         horizon: Frames that are predicted.
         height, width, channels: Of a frame.
-        filters: Channels of each layer's state.
+        filters: Channels of the first layer's state; each further layer has twice as many.
         layers: Layers of the encoder, and of the forecaster.
         kernel_size: Height and width of the kernels.
         block: Pixels of the sides of a block that is folded into channels.
@@ -57,7 +59,7 @@ class EncoderForecaster(keras.Model):
         height: int,
         width: int,
         channels: int = 1,
-        filters: int = 64,
+        filters: int = 32,
         layers: int = 2,
         kernel_size: int = 3,
         block: int = 4,
@@ -71,19 +73,32 @@ class EncoderForecaster(keras.Model):
         encoders, forecasters = (
             [
                 ConvLSTM2D(
-                    filters,
+                    filters * 2**level,
                     kernel_size,
                     padding="same",
                     return_sequences=True,
                     return_state=True,
-                    name=f"{kind}_{number}",
+                    name=f"{kind}_{level}",
                 )
-                for number in range(layers)
+                for level in range(layers)
             ]
             for kind in ("encoder", "forecaster")
         )
+        halve, double = (
+            FrameFolding(2, fill=True, name="halving"),
+            FrameUnfolding(2, name="doubling"),
+        )
+        merges = [
+            keras.layers.Dense(filters * 2**level, "leaky_relu", name=f"merging_{level}")
+            for level in range(1, layers)
+        ]
+        splits = [  # four pixels of the layer below from each
+            keras.layers.Dense(
+                4 * filters * 2 ** (level - 1), "leaky_relu", name=f"splitting_{level}"
+            )
+            for level in range(1, layers)
+        ]
         repeat = StandStill(horizon, name="last_frame")
-        combine = keras.layers.Concatenate(name="combination")
         # The same weights for every pixel of every step.
         small = keras.initializers.RandomNormal(stddev=1e-3)
         project = keras.layers.Dense(
@@ -97,23 +112,25 @@ class EncoderForecaster(keras.Model):
 
         # === Graph ===
         frames = keras.Input((seen, height, width, channels), dtype="float32", name="frames")
-        folded = x = fold(frames)
+        x = fold(frames)
         states = []
-        for layer in encoders:
+        for level, layer in enumerate(encoders):
+            x = merges[level - 1](halve(x)) if level else x
+            given = x
             x, *state = layer(x)
             states.append(state)
-        x, written = repeat(folded), []
-        for layer, state in zip(reversed(forecasters), reversed(states), strict=True):
-            x, *_ = layer(x, initial_state=state)
-            written.append(x)
-        said = combine(written) if layers > 1 else written[0]
-        predicted = unfold(project(said))
+        x = repeat(given)
+        for level in reversed(range(layers)):
+            h, c = states[level]
+            x = x[:, :, : h.shape[1], : h.shape[2]]  # less what halving has filled up
+            x, *_ = forecasters[level](x, initial_state=[h, c])
+            x = double(splits[level - 1](x)) if level else x
+        predicted = unfold(project(x))
         if moved:
             displace = keras.layers.Dense(
                 2, kernel_initializer=small, dtype="float32", name="motion"
             )
-            motion = displace(said)
-            begin = MovedFrame(dtype="float32", name="moved_frame")([frames, motion])
+            begin = MovedFrame(dtype="float32", name="moved_frame")([frames, displace(x)])
             predicted = keras.layers.Add(dtype="float32", name="change")([begin, predicted])
         super().__init__({"frames": frames}, predicted, **options)
 
@@ -162,8 +179,8 @@ class EncoderForecaster(keras.Model):
             `float32[batch, 1, height, width, channels]`, the frame behind the last one, and the
             state.
         """
-        folded, after = self._read(frames, state)
-        return self._shown(self._write(frames, folded, after, 1)), after
+        given, after = self._read(frames, state)
+        return self._write(frames, given, after, 1), after
 
     def rollout(self, frames: Any, count: int) -> Any:
         """Return `count` predicted frames, `float32[batch, count, height, width, channels]`.
@@ -172,37 +189,36 @@ class EncoderForecaster(keras.Model):
             frames: `float32[batch, time, height, width, channels]`, any number of them.
             count: At least 1; more than the horizon goes on as far as the states carry.
         """
-        folded, after = self._read(frames, self.initial_state(ops.shape(frames)[0]))
-        return self._shown(self._write(frames, folded, after, count))
-
-    def _shown(self, predicted: Any) -> Any:
-        """Return frames from 0 to 1, beyond which a change may lead in training."""
-        return ops.clip(predicted, 0.0, 1.0) if self.moved else predicted
+        given, after = self._read(frames, self.initial_state(ops.shape(frames)[0]))
+        return self._write(frames, given, after, count)
 
     def _read(self, frames: Any, state: Sequence[Any]) -> tuple[Any, list[Any]]:
-        folded = x = self.get_layer("folding")(frames)
+        """Return the last frame as the last layer is given it, and the states after all."""
+        x = self.get_layer("folding")(frames)
         before, after = iter(state), []
-        for layer in self._layers_of("encoder"):
+        for level, layer in enumerate(self._layers_of("encoder")):
+            if level:
+                x = self.get_layer(f"merging_{level}")(self.get_layer("halving")(x))
+            given = x[:, -1:]
             x, now = layer.step(x, [next(before), next(before)])
             after += now
-        return folded, after
+        return given, after
 
-    def _write(self, frames: Any, folded: Any, state: Sequence[Any], count: int) -> Any:
-        x, written = ops.repeat(folded[:, -1:], count, axis=1), []
-        opposite = [state[place : place + 2] for place in range(0, len(state), 2)]
-        for layer, before in zip(
-            reversed(self._layers_of("forecaster")), reversed(opposite), strict=True
-        ):
-            x, _ = layer.step(x, before)
-            written.append(x)
-        said = ops.concatenate(written, axis=-1)
-        predicted = self.get_layer("unfolding")(self.get_layer("pixels")(said))
+    def _write(self, frames: Any, given: Any, state: Sequence[Any], count: int) -> Any:
+        x = ops.repeat(given, count, axis=1)
+        for level, layer in reversed([*enumerate(self._layers_of("forecaster"))]):
+            h, c = state[2 * level : 2 * level + 2]
+            x, _ = layer.step(x[:, :, : h.shape[1], : h.shape[2]], [h, c])
+            if level:
+                x = self.get_layer("doubling")(self.get_layer(f"splitting_{level}")(x))
+        predicted = self.get_layer("unfolding")(self.get_layer("pixels")(x))
         if not self.moved:
             return predicted
-        return predicted + self.get_layer("moved_frame")([frames, self.get_layer("motion")(said)])
+        begin = self.get_layer("moved_frame")([frames, self.get_layer("motion")(x)])
+        return ops.clip(begin + predicted, 0.0, 1.0)  # beyond which a change may lead in training
 
     def _layers_of(self, kind: str) -> list[Any]:
-        return [self.get_layer(f"{kind}_{number}") for number in range(self.depth)]
+        return [self.get_layer(f"{kind}_{level}") for level in range(self.depth)]
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

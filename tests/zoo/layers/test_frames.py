@@ -41,6 +41,13 @@ class TestFolding:
         with pytest.raises(ConfigError, match="block must be at least 1, not 0"):
             FrameFolding(0)
 
+    def test_what_is_missing_to_a_block_can_be_filled_up(self):
+        frames = noise(2, 1, 5, 6, 3)
+        again = FrameUnfolding(4)(FrameFolding(4, fill=True)(frames)).numpy()
+        assert again.shape == (2, 1, 8, 8, 3)
+        np.testing.assert_array_equal(again[:, :, :5, :6], frames)
+        assert not again[:, :, 5:].any() and not again[:, :, :, 6:].any()
+
     def test_standing_still_is_the_last_frame(self):
         frames = noise(2, 3, 4, 4, 1)
         still = StandStill(5)(frames).numpy()
