@@ -100,10 +100,13 @@ class Worker:
 
         None: the chief wants it left alone, or another process has it.
         """
-        alive = told = time.monotonic()
+        alive = told = looked = time.monotonic()
         age = _progress(task)
         while not process.join(_TICK):
             now = time.monotonic()
+            if now - looked > self.lease / 2:  # this process itself stood still, as after Ctrl-Z
+                alive = now
+            looked = now
             if _progress(task) != age:
                 age, alive = _progress(task), now
             if now - told > BEAT_SECONDS:
