@@ -88,8 +88,7 @@ class Durable(keras_tuner.Oracle):
         with self._guard:
             if self.stopped:
                 return self._no_trial()  # what the worker holds is its own again when it goes on
-            if not self.ongoing_trials:
-                self._mark = time.monotonic()
+            self._count()
             held = self.ongoing_trials.get(tuner_id)
             if held is None and self._waiting:
                 held = self.trials[self._waiting.pop(0)]
@@ -136,6 +135,7 @@ class Durable(keras_tuner.Oracle):
             known.score = outcome["score"]
             self.failures += status == TrialStatus.FAILED and not outcome["refused"]
             ended = Trial(known.hyperparameters, known.trial_id, status, outcome["reason"])
+            self._count()  # as long as it is under way
             # KerasTuner saves in between, when the trial is over and its worker still has it:
             # whoever went on from there would hand out for ever what has ended.
             self._within_change = True
@@ -176,6 +176,7 @@ class Durable(keras_tuner.Oracle):
         """Take the trials of these workers away; they wait for another."""
         with self._guard:
             held = [worker for worker in workers if worker in self.ongoing_trials]
+            self._count()
             for worker in held:
                 self._waiting.append(self.ongoing_trials.pop(worker).trial_id)
             if held:
@@ -215,10 +216,7 @@ class Durable(keras_tuner.Oracle):
         if self._within_change:
             return
         with self._guard:
-            now = time.monotonic()
-            if self.ongoing_trials:
-                self._seconds += now - self._mark
-            self._mark = now
+            self._count()
             rows = [
                 {
                     "id": trial.trial_id,
@@ -294,6 +292,13 @@ class Durable(keras_tuner.Oracle):
         return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
     # Helpers.
+
+    def _count(self) -> None:
+        """Add the time since the last call, if trials were under way; before that changes."""
+        now = time.monotonic()
+        if self.ongoing_trials:
+            self._seconds += now - self._mark
+        self._mark = now
 
     def _hand_out(self, trial: Trial, worker: str) -> None:
         facts, now = self._facts[trial.trial_id], time.time()

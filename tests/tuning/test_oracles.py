@@ -302,6 +302,29 @@ class TestTrials:
             ("FAILED", "the loss is nan")
         }
 
+    def test_all_the_time_counts_in_which_any_was_under_way(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = 100.0
+        monkeypatch.setattr("tuning.durable.time.monotonic", lambda: now)
+        chief = open_oracle(tmp_path)
+        for away in (5.0, 7.0):
+            trial = chief.create_trial("worker-0")
+            now += 3.0
+            chief.save()
+            now += 4.0
+            write_outcome(tmp_path, trial.trial_id)
+            chief.end_trial(trial)
+            now += away
+        assert chief.seconds == 14.0
+        chief.create_trial("worker-0")
+        now += 2.0
+        chief.release(["worker-0"])
+        now += 9.0
+        chief.save()
+        assert chief.seconds == 16.0
+        close(chief)
+
     def test_a_failed_one_does_not_say_by_what_trials_are_judged(self, tmp_path: Path) -> None:
         chief = open_oracle(tmp_path)
         for facts in (
