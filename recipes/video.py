@@ -97,12 +97,12 @@ class Config:
     mixed_precision: bool = False
     """Train in bfloat16, faster where the processor knows it (AVX512_BF16, AMX); the trained model
     computes in float32."""
-    epochs: int = 3
+    epochs: int = 10
     """Passes over the training clips; the best one by validated error is kept. After none,
     `weights` are scored as they are."""
-    batch_size: int = 8
+    batch_size: int = 4
     """Clips per step."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     """Peak of the schedule: a warm-up over its first twentieth, then a cosine down to 0."""
     clip_norm: float = 1.0
     """Largest global norm of the gradient."""
@@ -154,10 +154,11 @@ PRESETS = {
         layers=1,
         block=2,
         epochs=8,
+        batch_size=8,
         learning_rate=1e-2,
     ),
     "base": Config(),
-    "moving-mnist": Config(dataset="moving-mnist", clips=10_000, mixed_precision=True, epochs=4),
+    "moving-mnist": Config(dataset="moving-mnist", clips=10_000, mixed_precision=True, epochs=12),
     "radar": Config(dataset="radar", seen=6, horizon=6, epochs=6),
     "large": Config(
         dataset="moving-mnist",
