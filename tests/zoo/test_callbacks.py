@@ -141,6 +141,7 @@ def test_gradients_too_small_for_a_square_in_float32_are_told_from_none(tmp_path
 
 
 def test_a_long_memory_keeps_the_gradient_that_a_short_one_loses(tmp_path: Path):
+    keras.utils.set_random_seed(1)  # of the odd draw less than a fiftieth is left
     x = np.random.default_rng(1).normal(size=(4, 65, FEATURES)).astype(np.float32)
     forgetful = keras.layers.LSTM(16, unit_forget_bias=False, name="memory")
     chrono = keras.layers.LSTM(
