@@ -50,10 +50,7 @@ class TorchScaling(nn.Module):
     def __init__(self, kernel: np.ndarray, bias: np.ndarray, halves: bool) -> None:
         super().__init__()
         self.halves = halves
-        self.project = nn.Conv2d(*kernel.shape, 1)
-        with torch.no_grad():
-            self.project.weight.copy_(torch.from_numpy(kernel.T[:, :, None, None].copy()))
-            self.project.bias.copy_(torch.from_numpy(bias))
+        self.project = pointwise(kernel, bias)
 
     def forward(self, frames: Any) -> Any:
         """Return `float32[time, batch, filters, height, width]` of half or double the size."""
@@ -87,11 +84,7 @@ class TorchEncoderForecaster(nn.Module):
             nn.ModuleList([TorchScaling(*each, halves) for each in weights(kind, 1)])
             for kind, halves in (("merging", True), ("splitting", False))
         )
-        kernel, bias = model.get_layer("pixels").get_weights()
-        self.pixels = nn.Conv2d(*kernel.shape, 1)
-        with torch.no_grad():
-            self.pixels.weight.copy_(torch.from_numpy(kernel.T[:, :, None, None].copy()))
-            self.pixels.bias.copy_(torch.from_numpy(bias))
+        self.pixels = pointwise(*model.get_layer("pixels").get_weights())
 
     def forward(self, frames: Any) -> Any:
         """Return `float32[batch, horizon, height, width, channels]` behind as many as are seen."""
@@ -111,6 +104,15 @@ class TorchEncoderForecaster(nn.Module):
             x = self.splits[level - 1](x) if level else x
         pixels = unfolded(torch.sigmoid(self.pixels(x.flatten(0, 1))), self.block)
         return pixels.reshape(self.horizon, batch, *pixels.shape[1:]).permute(1, 0, 3, 4, 2)
+
+
+def pointwise(kernel: np.ndarray, bias: np.ndarray) -> nn.Conv2d:
+    """Return a `Dense` layer over channels as a 1 x 1 convolution."""
+    convolve = nn.Conv2d(*kernel.shape, 1)
+    with torch.no_grad():
+        convolve.weight.copy_(torch.from_numpy(kernel.T[:, :, None, None].copy()))
+        convolve.bias.copy_(torch.from_numpy(bias))
+    return convolve
 
 
 def folded(frames: Any, size: int) -> Any:

@@ -97,7 +97,8 @@ def split_by_time(
     Raises:
         DataError: A part holds no clip, since the videos are too short.
     """
-    parts = _parts([_cut(film, fractions) for film in films], time, step)
+    train, validation, test = zip(*(_cut(film, fractions) for film in films), strict=True)
+    parts = _parts(train, validation, test, time, step)
     if all(parts.values()):
         _tell_of_short_ones(films, time, fractions)
     else:
@@ -113,14 +114,17 @@ def split_by_time(
 
 
 def _parts(
-    films: Sequence[Sequence[np.ndarray]], time: int, step: int
+    train: Sequence[np.ndarray],
+    validation: Sequence[np.ndarray],
+    test: Sequence[np.ndarray],
+    time: int,
+    step: int,
 ) -> dict[str, list[np.ndarray]]:
-    """Return the clips of each part, of films that are cut into the three."""
-    train, validation, test = zip(*films, strict=True)
-    steps = {"train": (train, step), "validation": (validation, time), "test": (test, time)}
+    """Return the clips of each part, of the films or pieces of films for it."""
     return {
-        part: [clip for film in pieces for clip in windows(film, time, step)]
-        for part, (pieces, step) in steps.items()
+        "train": [clip for film in train for clip in windows(film, time, step)],
+        "validation": [clip for film in validation for clip in windows(film, time, time)],
+        "test": [clip for film in test for clip in windows(film, time, time)],
     }
 
 
@@ -136,8 +140,11 @@ def _whole(
 ) -> dict[str, list[np.ndarray]] | None:
     """Return the clips of whole films, some for each part; None if there are too few films."""
     usable = [film for film in films if len(film) >= time]
-    counts = [share and max(round(len(usable) * share), 1) for share in vars(fractions).values()]
-    validation, test = map(int, counts)
+
+    def count(share: float) -> int:
+        return max(round(len(usable) * share), 1) if share else 0
+
+    validation, test = count(fractions.validation), count(fractions.test)
     if len(usable) <= validation + test:
         return None
     print(
@@ -145,17 +152,10 @@ def _whole(
         f"{validation} whole ones are for validation and {test} for the test",
         file=sys.stderr,
     )
-    none = usable[0][:0]
     order = np.random.default_rng(0).permutation(len(usable))  # names often tell kinds apart
-    chosen = [
-        [none, none, usable[place]]
-        if at < test
-        else [none, usable[place], none]
-        if at < test + validation
-        else [usable[place], none, none]
-        for at, place in enumerate(order)
-    ]
-    return _parts(chosen, time, step)
+    mixed = [usable[place] for place in order]
+    held_out = test + validation
+    return _parts(mixed[held_out:], mixed[test:held_out], mixed[:test], time, step)
 
 
 def _tell_of_short_ones(films: Sequence[np.ndarray], time: int, fractions: Fractions) -> None:
