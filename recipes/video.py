@@ -14,6 +14,7 @@ see the result table in the README.
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,8 @@ class Config:
     structure: float = 0.0
     """Weight of lost structure (1 - SSIM) in the loss."""
     weights: Path | None = None
-    """Weights to begin with, in a file that `model.save_weights` wrote, on any backend."""
+    """Weights to begin with, in a file that `model.save_weights` wrote, on any backend; they stay
+    where no epoch is better."""
     sampling: float = 0.5
     """Share of the training in which "predrnn" is still shown true frames to come, fewer and
     fewer."""
@@ -250,6 +252,7 @@ def train(config: Config, data: video.VideoSplit, pipeline: Pipeline, run: Run) 
     steps = len(batches.epoch(0)) * config.epochs
     optimizer = _optimizer(config, steps)
     held_out = Watcher(model, data.validation, config.seen, config.batch_size)
+    brought = held_out.errors()["mse"] if config.weights else math.inf
     state = Trainer(
         model,
         _loss(config, lambda: known_frames(optimizer, round(config.sampling * steps))),
@@ -261,9 +264,11 @@ def train(config: Config, data: video.VideoSplit, pipeline: Pipeline, run: Run) 
         config.epochs,
         run,
     ).fit()
-    pipeline.model.set_weights(model.get_weights())
+    is_better = HEADLINE.is_better(state.history[state.best_epoch]["mse"], brought)
+    if is_better:
+        pipeline.model.set_weights(model.get_weights())
     return {
-        "best_epoch": state.best_epoch + 1,
+        "best_epoch": state.best_epoch + 1 if is_better else 0,
         "train_seconds": state.seconds,
         "examples_per_second": state.examples / state.seconds,
     }
@@ -289,7 +294,7 @@ def evaluate(
     """
     clips = data.test.frames()
     answers = pipeline.predict({"frames": clips[:, : config.seen]}, config.batch_size)
-    return _scores(clips[:, config.seen :], answers["frames"]), answers
+    return metrics.frame_scores(clips[:, config.seen :], answers["frames"]), answers
 
 
 def baselines(config: Config, data: video.VideoSplit) -> dict[str, dict[str, Any]]:
@@ -301,7 +306,7 @@ def baselines(config: Config, data: video.VideoSplit) -> dict[str, dict[str, Any
         "optical_flow": reference.optical_flow(seen, config.horizon),
     }
     return {
-        name: {**_scores(truth, each.frames), "seconds": each.seconds}
+        name: {**metrics.frame_scores(truth, each.frames), "seconds": each.seconds}
         for name, each in found.items()
     }
 
@@ -360,17 +365,6 @@ def _model(config: Config) -> Any:
         config.block,
         **more,
     )
-
-
-def _scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
-    """Return the errors over all steps, and of each."""
-    errors = metrics.frame_errors(truth, predicted)
-    by_lead_time = {
-        name: {str(step): float(value) for step, value in enumerate(values, 1)}
-        for name, values in errors.items()
-    }
-    means = {name: float(values.mean()) for name, values in errors.items()}
-    return {**means, "by_lead_time": by_lead_time}
 
 
 def _loss(config: Config, known: Any) -> Any:

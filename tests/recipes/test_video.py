@@ -128,6 +128,22 @@ class TestWeightsFromElsewhere:
         assert scores[0] == scores[1]
         assert (again / "index.html").is_file()
 
+    def test_they_stay_where_no_epoch_is_better(self, run: Path, tmp_path: Path):
+        from recipes.run import Run
+
+        file = tmp_path / "tiny.weights.h5"
+        trained = Pipeline.load(run).model
+        trained.save_weights(file)
+        config = dataclasses.replace(TINY, weights=file, epochs=1, learning_rate=10.0)
+        data = recipe.load(config)
+        pipeline = recipe.build(config, data)
+        with Run(tmp_path / "worse", "video", to_json(config)) as worse:
+            assert recipe.train(config, data, pipeline, worse)["best_epoch"] == 0
+        for found, expected in zip(
+            pipeline.model.get_weights(), trained.get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+
     def test_those_of_a_model_that_was_compiled_are_read_too(self, run: Path, tmp_path: Path):
         import keras
 

@@ -18,3 +18,4 @@ from .speech import sentence_error_rate as sentence_error_rate
 from .speech import word_error_rate as word_error_rate
 from .video import SSIM_WINDOW as SSIM_WINDOW
 from .video import frame_errors as frame_errors
+from .video import frame_scores as frame_scores

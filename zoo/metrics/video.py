@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from zoo.errors import MisuseError
@@ -31,6 +33,25 @@ def frame_errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarr
     """
     parts = [_errors(*pair) for pair in zip(truth, predicted, strict=True)]
     return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
+
+
+def frame_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+    """Return the errors over all steps, and under `by_lead_time` of each, from "1" on.
+
+    Args:
+        truth: `uint8[clips, time, height, width, channels]`.
+        predicted: The same.
+
+    Raises:
+        MisuseError: scikit-image is not installed.
+    """
+    errors = frame_errors(truth, predicted)
+    by_lead_time = {
+        name: {str(step): float(value) for step, value in enumerate(values, 1)}
+        for name, values in errors.items()
+    }
+    means = {name: float(values.mean()) for name, values in errors.items()}
+    return {**means, "by_lead_time": by_lead_time}
 
 
 def _errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ Source: Srivastava et al. 2015, arXiv:1502.04681, section 4.1, and the program t
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import zlib
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from zoo.datasets import cache
 from zoo.datasets.cache import DataFile
 from zoo.datasets.examples import Source
 from zoo.datasets.video.examples import Shape, VideoExamples, VideoSplit
-from zoo.errors import ConfigError, DataError
+from zoo.errors import ConfigError, DataError, DataUnavailableError
 
 NAMES = ("moving-digits", "moving-mnist")
 DIGIT = 28
@@ -193,6 +194,13 @@ def _mnist() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _file(name: str) -> Path:
     published, again = FILES[name]
-    return cache.find(f"mnist/{name}", again) or cache.fetch(
-        DataFile(f"mnist-published/{name}", published, _PUBLISHED + name)
-    )
+    file = DataFile(f"mnist/{name}", published, _PUBLISHED + name)
+    try:
+        return cache.fetch(file)
+    except DataUnavailableError:
+        raise
+    except DataError:  # there is one, with another sha256
+        with contextlib.suppress(DataError):
+            if found := cache.find(file.path, again):
+                return found
+        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,28 @@ class TestMovingDigits:
 
     def test_mnist_has_other_digits_for_the_test(self, mnist: video.VideoSplit):
         assert [len(part.clips[0].digits) for part in mnist] == [55_000, 5_000, 10_000]
+
+    @pytest.mark.parametrize("kind", [0, 1])
+    def test_mnist_is_read_as_published_and_compressed_anew(
+        self, kind: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        content = b"as published", b"compressed anew"
+        sums = tuple(hashlib.sha256(each).hexdigest() for each in content)
+        (tmp_path / "mnist").mkdir()
+        (tmp_path / "mnist" / "digits.gz").write_bytes(content[kind])
+        monkeypatch.setenv("SEQZOO_DATA", str(tmp_path))
+        monkeypatch.setattr(moving_digits, "FILES", {"digits.gz": sums})
+        assert moving_digits._file("digits.gz").read_bytes() == content[kind]
+
+    def test_mnist_of_other_bytes_is_refused_by_the_published_sum(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        (tmp_path / "mnist").mkdir()
+        (tmp_path / "mnist" / "digits.gz").write_bytes(b"other")
+        monkeypatch.setenv("SEQZOO_DATA", str(tmp_path))
+        monkeypatch.setattr(moving_digits, "FILES", {"digits.gz": ("a" * 64, "b" * 64)})
+        with pytest.raises(DataError, match="sha256 must be a{64} and is"):
+            moving_digits._file("digits.gz")
 
     @pytest.mark.parametrize("content", [b"", b"\0\0\x08\x03\0\0\0\x05", b"\0" * 40])
     def test_a_file_that_is_no_idx_is_named(self, tmp_path: Path, content: bytes):
