@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent import futures
@@ -18,6 +19,7 @@ from typing import Any
 import grpc
 from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
+from keras_tuner.src.engine.oracle import LOCKS, THREADS
 
 from recipes.run import Run
 from tuning.durable import Durable
@@ -48,6 +50,9 @@ REPORT_SECONDS = 20.0
 
 HOPELESS = 5
 """Failed trials at the very beginning after which a search is given up."""
+
+LONELY_SECONDS = 3600.0
+"""Without a word from any worker, after which a chief whose workers are elsewhere gives up."""
 
 CLOCK_SECONDS = 10.0
 """Of a budget that a chief which is killed may forget."""
@@ -102,6 +107,7 @@ class Servicer(OracleServicer):
     def __init__(self, oracle: Durable) -> None:
         super().__init__(oracle)
         self.here: set[str] = set()
+        self.heard = time.monotonic()
         self.fault: Exception | None = None
 
     def CreateTrial(self, request: Any, context: Any) -> Any:
@@ -121,12 +127,20 @@ class Servicer(OracleServicer):
         return self._guarded(super().EndTrial, request, context)
 
     def _guarded(self, call: Callable[..., Any], request: Any, context: Any) -> Any:
+        self.heard = time.monotonic()
+        if self.fault:  # a chief that cannot write its state must not hand trials out
+            context.abort(grpc.StatusCode.INTERNAL, str(self.fault))
         try:
             return call(request, context)
         except LookupError as error:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except Exception as error:
-            self.fault = error  # a chief that cannot write its state must not hand trials out
+            self.fault = error
+            # KerasTuner keeps the lock of a call that failed: other calls, and with them this
+            # process, would never end.
+            if THREADS[self.oracle] == threading.current_thread().name:
+                THREADS[self.oracle] = None
+                LOCKS[self.oracle].release()
             context.abort(grpc.StatusCode.INTERNAL, str(error))
 
 
@@ -151,12 +165,13 @@ class Chief:
         address: Address,
         workers: list[str] | None = None,
     ) -> None:
+        self._began = time.monotonic()
         self.settings, self.options, self.folder = settings, options, options.run_dir
         self.budget = seconds(options.budget, "budget")
         space, first = prepare(settings)
-        start = configuration(lambda hp, base: base, None, settings.start(), settings.fixed)
+        start = settings.start()
         self._changes = [] if read_oracle(self.folder) else differences(first, start)
-        self._epochs = getattr(settings.start(), "epochs", 0)
+        self._epochs = getattr(start, "epochs", 0)
         check_epochs(settings.algorithm, self._epochs)
         refuse_other_search(self.folder, settings)
         self._server, self.port = _bind(address)
@@ -177,6 +192,7 @@ class Chief:
         )
         if workers is not None:
             self.oracle.release([w for w in self.oracle.ongoing_trials if w not in workers])
+        self._workers_are_known = workers is not None
         self._servicer = Servicer(self.oracle)
         self._told: set[str] = set()
         protos.get_service_grpc().add_OracleServicer_to_server(self._servicer, self._server)
@@ -186,13 +202,12 @@ class Chief:
 
         Raises:
             ConfigError: The budget did not suffice for one trial.
-            TrainingError: Every trial failed, or the state cannot be written.
+            TrainingError: Every trial failed, the state cannot be written, or there is no worker.
         """
         self._server.start()
         for change in self._changes:
             print(f"the first trial has {change}", flush=True)
-        began, before = time.monotonic(), self.oracle.seconds
-        saved = began
+        before, saved = self.oracle.seconds, time.monotonic()
         while not (self.oracle.exhausted or self.oracle.stopped):
             time.sleep(_TICK)
             if time.monotonic() - saved > CLOCK_SECONDS and not self.oracle.idle:
@@ -203,7 +218,8 @@ class Chief:
             for worker in self.oracle.expire():
                 print(f"no sign of life from {worker}: its trial goes to another", flush=True)
             self._tell_ended()
-            used = before + time.monotonic() - began
+            self._refuse_to_be_alone()
+            used = before + time.monotonic() - self._began
             if self.budget and used + self._finishing_seconds() > self.budget:
                 self.oracle.stopped = True
             self._stop_if_all_fail()
@@ -277,6 +293,15 @@ class Chief:
         # too large or too slow, did not fail.
         if self.oracle.failures >= HOPELESS and not self.oracle.finished:
             self.oracle.stopped = True
+
+    def _refuse_to_be_alone(self) -> None:
+        """Give up where workers are elsewhere and none has said a word for long.
+
+        Those of this machine are started again by who started them.
+        """
+        lonely = time.monotonic() - self._servicer.heard
+        if not self._workers_are_known and lonely > LONELY_SECONDS:
+            raise TrainingError(f"no worker has asked for {LONELY_SECONDS / 60:.0f} minutes")
 
     def _say_farewell(self) -> None:
         """Answer until every worker knows that it is over."""

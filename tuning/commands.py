@@ -18,7 +18,7 @@ import tyro
 from recipes.config import parse, require
 from tuning.options import LocalOptions, SearchOptions, lease_seconds, read_options, seconds
 from tuning.trials import Search
-from zoo.errors import ConfigError, MisuseError
+from zoo.errors import ConfigError, MisuseError, TrainingError
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ def chief(arguments: Sequence[str]) -> None:
     try:
         boss.serve()
         boss.finish()
+    except OSError as error:
+        raise TrainingError(f"the chief cannot go on: {error}") from error
     finally:
         boss.close()
 

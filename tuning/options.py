@@ -46,8 +46,8 @@ class SearchOptions(Generic[C]):
     trials: int = 0
     """Most trials; 0: 20, of "grid" all combinations, of "hyperband" one sweep of its brackets."""
     budget: str = "0"
-    """Time for all of it, such as 90s, 30m or 2h, the training of the best to its end included; 0:
-    no limit."""
+    """Time for all of it, such as 90s, 30m or 2h, 0 for no limit: no trial begins or goes on when
+    what is left is about what the training of the best to its end will take."""
     space: Path | None = None
     """Python file with a function space(hp, base) instead of the recipe's."""
     fix: tuple[str, ...] = ()
@@ -134,8 +134,8 @@ class Settings:
         return recipe(self.recipe)
 
     def start(self) -> Any:
-        """Return the configuration that the search starts from."""
-        return configuration.from_json(self.module.Config, self.base)
+        """Return the configuration that the search starts from, with what is fixed."""
+        return configuration.from_json(self.module.Config, {**self.base, **self.fixed})
 
     @property
     def measures_latency(self) -> bool:
@@ -156,7 +156,7 @@ class Settings:
         """Return the settings of a search folder.
 
         Raises:
-            DataError: It holds no search.
+            DataError: It holds no search, or one of another version.
         """
         values = read_config(folder)
         if "algorithm" not in values:
@@ -166,7 +166,10 @@ class Settings:
         for name in [name for name in values if "." in name]:
             part, _, key = name.partition(".")
             (base if part == "base" else fixed)[key] = values.pop(name)
-        return cls(**values, base=base, fixed=fixed)
+        try:
+            return cls(**values, base=base, fixed=fixed)
+        except TypeError:
+            raise DataError(f"'{folder}' is a search of another version of this program") from None
 
 
 def read_options(

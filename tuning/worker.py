@@ -6,6 +6,7 @@ name gets its unfinished trial again, which goes on from its last checkpoint.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from pathlib import Path
@@ -23,6 +24,13 @@ from zoo.errors import ConfigError, DataError
 
 BEAT_SECONDS = 2.0
 """Between two signs of life."""
+
+MOST_TRIES = 5
+"""Times that a trial is begun without it writing anything down: it takes its worker down with it,
+as one without memory does where all of a container is ended."""
+
+TRIED = "tried"
+"""File of a trial: where it stood each time that it was begun."""
 
 ANSWER_SECONDS = 10.0
 """That the chief has for an answer."""
@@ -81,8 +89,11 @@ class Worker:
         task = Task(self.folder, trial.trial_id, parameters_of(trial), self.threads, attempt)
         if read_outcome(self.folder, trial.trial_id) is None:
             began = time.monotonic()
-            process = Fresh(run_trial, task, log=task.folder / LOG)
-            failure = self._watch(process, task)
+            failure: str | None
+            if _tries(task) > MOST_TRIES:
+                failure = f"its worker ended {MOST_TRIES} times in it, each without a step forward"
+            else:
+                failure = self._watch(Fresh(run_trial, task, log=task.folder / LOG), task)
             if read_outcome(self.folder, trial.trial_id) is None:
                 if failure is None or not self._is_ours(task):
                     return
@@ -162,6 +173,17 @@ def parameters_of(trial: Trial) -> dict[str, Any]:
     config = trial.hyperparameters.get_config()
     config["values"] = {name: exact(value) for name, value in config["values"].items()}
     return config
+
+
+def _tries(task: Task) -> int:
+    """Note that a trial begins, and return how often it has since it last wrote anything down."""
+    now = " ".join(map(str, _progress(task)))
+    file = task.folder / TRIED
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(f"{now}\n")
+    past = reversed(file.read_text(encoding="utf-8").splitlines())
+    return sum(1 for _ in itertools.takewhile(now.__eq__, past))
 
 
 def _progress(task: Task) -> list[int]:

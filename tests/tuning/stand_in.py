@@ -110,6 +110,9 @@ def train() -> None:
         for address in addresses:
             meet(*address.rsplit(":", 1))
         time.sleep(0.5)  # until all have met
+    if (RUN_DIR / "stumble").exists() and index == 0:
+        (RUN_DIR / "stumble").unlink()
+        sys.exit(1)
     if index == 0:
         replace("checkpoint.npz", {})
         replace("metrics.json", {"workers": len(addresses)})

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
+from keras_tuner.src import protos
 
 from tests.tuning.report_searches import search as made
+from tests.tuning.searches import close, open_oracle
 from tuning import chief as module
-from tuning.chief import Chief
+from tuning.__main__ import main
+from tuning.chief import LONELY_SECONDS, Chief, Servicer
 from tuning.folder import LOG, best_folder
 from tuning.trials import FAILED
 from zoo.errors import TrainingError
@@ -104,3 +112,60 @@ def test_if_none_can_be_trained_the_search_has_failed(
     monkeypatch.setattr(module, "Fresh", Ends(*[1] * len(TRIALS.trials)))
     with pytest.raises(TrainingError, match=r"none of \d+ trials has a score; the last one"):
         chief.finish()
+
+
+class Aborted(Exception):
+    """What a context of gRPC raises to end a call."""
+
+
+class Context:
+    """Of a call: it is ended with a status."""
+
+    def abort(self, code: grpc.StatusCode, message: str) -> None:
+        """End the call."""
+        raise Aborted(code, message)
+
+
+def full_disk(*_: object) -> None:
+    """Stand in for what writes."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_chief_that_cannot_write_lets_no_call_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = open_oracle(tmp_path)
+    servicer = Servicer(oracle)
+    monkeypatch.setattr(oracle._run, "write_json", full_disk)
+    request = protos.get_service().CreateTrialRequest(tuner_id="worker-0")
+    for _ in range(3):  # each in a thread of its own, as gRPC's calls are
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(servicer.CreateTrial, request, Context())
+            with pytest.raises(Aborted, match="INTERNAL.*No space left on device"):
+                call.result(timeout=30)
+    assert isinstance(servicer.fault, OSError)
+    close(oracle)
+
+
+def test_a_chief_without_workers_gives_up(chief: Chief) -> None:
+    chief._servicer = SimpleNamespace(heard=time.monotonic())  # type: ignore[assignment]
+    chief._workers_are_known = False
+    chief._refuse_to_be_alone()
+    chief._servicer.heard -= LONELY_SECONDS + 1
+    with pytest.raises(TrainingError, match="no worker has asked for 60 minutes"):
+        chief._refuse_to_be_alone()
+    chief._workers_are_known = True
+    chief._refuse_to_be_alone()
+
+
+def test_a_disk_that_is_full_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends: list[str] = []
+    boss = SimpleNamespace(port=1, serve=full_disk, close=lambda: ends.append("closed"))
+    monkeypatch.setattr(module, "Chief", lambda *_: boss)
+    monkeypatch.delenv("KERASTUNER_ORACLE_PORT", raising=False)
+    assert main(["chief", "sentiment", "--run-dir", str(tmp_path / "search")]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["error: the chief cannot go on: [Errno 28] No space left on device"]
+    assert ends == ["closed"]

@@ -351,3 +351,11 @@ class TestSearch:
         assert waiting.wait(30) == 0
         # Of a later attempt that says nothing: its workers wait.
         assert outlasts(self.start(worker, search, running))
+
+    def test_a_chief_that_never_comes_is_not_waited_for_for_ever(
+        self, search: Cluster, running: Processes
+    ):
+        pod = search.pods("workers.yaml")[0]
+        assert int(pod.environment["CHIEF_SECONDS"]) >= 1800
+        pod.environment["CHIEF_SECONDS"] = "1"
+        assert self.start(pod, search, running).wait(30) == 3

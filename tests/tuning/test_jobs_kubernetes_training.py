@@ -55,6 +55,16 @@ class TestTraining:
         assert [each.wait(60) for each in (first, second, third)] == [0, 0, 0]
         assert len(calls(run_dir)) > 3
 
+    def test_all_begin_again_when_the_first_one_fails_behind_the_others(
+        self, training: Cluster, running: Processes
+    ):
+        run_dir = training.volume / "runs"
+        run_dir.mkdir()
+        (run_dir / "stumble").touch()
+        assert [process.wait(60) for process in self.start(training, running)] == [0, 0, 0]
+        assert json.loads((run_dir / "metrics.json").read_text()) == {"workers": 3}
+        assert len(calls(run_dir)) == 6
+
     def test_it_waits_for_pods_that_have_no_name_yet(self, tmp_path: Path, running: Processes):
         training = local(TRAINING, tmp_path)
         away = replace(training, places={**training.places, TRAINING.peers[2]: "nowhere.invalid"})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -15,6 +17,7 @@ import pytest
 
 from tests.tools import TOOLS, run, wait_until
 from tests.tuning.clusters import Processes, Slurm, calls, outlasts, processes
+from tuning.folder import BEAT, worker_folder
 from tuning.jobs import SlurmJob, slurm
 
 ODD = ("--note", 'it\'s $HOME $(id) "q" \\ `id`\n two  lines, größer ☃ 😀', "")
@@ -170,6 +173,30 @@ class TestSearch:
             task = search.task(1)
             wait_until(started.exists)
             assert outlasts(task, 0.5)
+            address.write_text("over\n")
+            assert task.wait(30) == 0
+
+    def test_a_worker_without_a_sign_of_life_is_started_again(
+        self, tmp_path: Path, running: Processes
+    ):
+        search = submitted(SEARCH, tmp_path, running)
+        folder = self.folder(search)
+        beat = worker_folder(folder, "worker-1") / BEAT
+        beat.parent.mkdir(parents=True)
+        beat.touch()
+        os.utime(beat, (0, 0))  # of an earlier time
+        running.program(
+            "python",
+            '#!/bin/bash\necho $$ >> "$SRUN_LOG.pid"\n/bin/sleep 0.5\n'
+            f"touch --date '10 minutes ago' {shlex.quote(str(beat))}\n"
+            "exec /bin/sleep 60\n",
+        )
+        started = Path(f"{search.log}.pid")
+        with socket.create_server(("127.0.0.1", 0)) as chief:
+            address = folder / f"chief-{search.number}.address"
+            address.write_text(f"127.0.0.1 {chief.getsockname()[1]}\n")
+            task = search.task(1)
+            wait_until(lambda: started.exists() and len(started.read_text().split()) > 2)
             address.write_text("over\n")
             assert task.wait(30) == 0
 

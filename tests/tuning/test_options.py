@@ -39,6 +39,7 @@ def test_fields_of_the_recipe_are_where_the_search_starts() -> None:
 def test_fixed_fields_have_their_types() -> None:
     settings, _ = read("--fix", "cell=gru", "units=8", "dropout=0", "lower_case=false")
     assert settings.fixed == {"cell": "gru", "units": 8, "dropout": 0.0, "lower_case": False}
+    assert (settings.start().cell, settings.start().units) == ("gru", 8)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,14 @@ def test_a_folder_belongs_to_one_search(tmp_path: Path) -> None:
         pass
     with pytest.raises(ConfigError, match=r"was started with base.units=16, not 24"):
         Run(tmp_path, "sentiment", other.to_json())
+
+
+def test_a_search_of_another_version_is_told(tmp_path: Path) -> None:
+    settings, _ = read("--preset", "tiny")
+    with Run(tmp_path, "sentiment", {**settings.to_json(), "patients": 3}):
+        pass
+    with pytest.raises(DataError, match="is a search of another version of this program"):
+        Settings.read(tmp_path)
 
 
 def test_a_run_of_a_recipe_is_no_search(tmp_path: Path) -> None:

@@ -183,6 +183,8 @@ class TestFilesOfOnesOwn:
             ("return replace(base, units=hp.Int('units', -3, -2))", "units must be at least 1"),
             ("return replace(base, units=hp.Choice('units', []))", "the space fails: "),
             ("return 1 / 0", "the space fails: division by zero"),
+            ("return hp.Chioce('units', [8])", "the space fails: 'HyperParameters' object has no"),
+            ("return replace(base, units=hp.Float('units', 8, 9))", "'units' must be int, not 8.0"),
         ],
     )
     def test_a_space_that_is_wrong(self, body: str, message: str, tmp_path: Path) -> None:

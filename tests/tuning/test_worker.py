@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from keras_tuner import HyperParameters
+from keras_tuner.src.engine.trial import Trial, TrialStatus
 
+from recipes.run import CHECKPOINT
 from tuning import worker as module
+from tuning.folder import read_outcome, trial_folder
 from tuning.trial import NOT_OURS, Task
-from tuning.worker import Worker
+from tuning.worker import MOST_TRIES, Worker
 
 
 class Clocked:
@@ -70,3 +76,39 @@ def test_time_in_which_the_worker_itself_stood_still_does_not_count(
     process = Clocked([1.0] * 15 + [3600.0] + [1.0] * 15, exit_code=NOT_OURS)
     assert watch(worker, process, monkeypatch) is None
     assert not process.killed
+
+
+class TestTrialsThatTakeTheirWorkerAlong:
+    """A container without memory is ended whole, and nobody is left to say of what."""
+
+    def start(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Begin the trial once more, and return what the worker had to say of it."""
+        said: list[str] = []
+
+        def die(self: Worker, process: object, task: Task) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(module, "Fresh", lambda *_, **__: None)
+        monkeypatch.setattr(Worker, "_watch", die)
+        monkeypatch.setattr(Worker, "_ask", lambda self, method, request: said.append(method))
+        trial = Trial(HyperParameters(), "0000", TrialStatus.RUNNING)
+        trial.metrics.register("attempt", direction="max")
+        trial.metrics.update("attempt", 1, step=1)
+        with contextlib.suppress(KeyboardInterrupt):
+            worker._run(trial)
+        return said
+
+    def test_they_fail_after_a_while(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+        for _ in range(MOST_TRIES):
+            assert not self.start(worker, monkeypatch)
+        assert self.start(worker, monkeypatch) == ["EndTrial"]
+        outcome = read_outcome(worker.folder, "0000")
+        assert outcome is not None and outcome["score"] is None
+        assert outcome["reason"] == "its worker ended 5 times in it, each without a step forward"
+
+    def test_a_step_forward_counts(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+        for time in range(3 * MOST_TRIES):
+            assert not self.start(worker, monkeypatch)
+            file = trial_folder(worker.folder, "0000") / CHECKPOINT
+            file.touch()
+            os.utime(file, (time, time))

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from recipes.config import from_json, to_json
 from zoo.errors import ConfigError, DataError, SeqZooError, UnknownNameError
 
 Function = Callable[[Any, Any], Any]
@@ -57,7 +58,7 @@ def configuration(function: Function, hp: Any, base: Any, fixed: Mapping[str, An
     Raises:
         UnknownNameError: The space sets a field that the recipe does not have.
         ConfigError: It returns something else than a configuration, a value breaks its field's
-            rule, or the space fails.
+            rule or is of another type, or the space fails.
     """
     fields = [field.name for field in dataclasses.fields(base)]
     try:
@@ -77,7 +78,8 @@ def configuration(function: Function, hp: Any, base: Any, fixed: Mapping[str, An
         for name in fields
         if isinstance(getattr(base, name), bool) and getattr(config, name) in (0, 1)
     }
-    return dataclasses.replace(config, **{**switches, **fixed})
+    made = dataclasses.replace(config, **{**switches, **fixed})
+    return from_json(type(base), to_json(made))  # which says what is of another type
 
 
 def discover(function: Function, base: Any, fixed: Mapping[str, Any]) -> Any:
@@ -225,8 +227,8 @@ def _explained(error: Exception, fields: list[str]) -> SeqZooError:
     text = str(error).replace("`", "'").splitlines()[0] if str(error) else type(error).__name__
     if isinstance(error, TypeError) and "unexpected keyword argument" in text:
         return UnknownNameError("field", text.rpartition(" ")[2].strip("'?"), fields)
-    if isinstance(error, AttributeError) and (name := getattr(error, "name", "")):
-        return UnknownNameError("field", name, fields)
+    if isinstance(error, AttributeError) and dataclasses.is_dataclass(error.obj):
+        return UnknownNameError("field", error.name or "", fields)
     return ConfigError(f"the space fails: {text}")
 
 
