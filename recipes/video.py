@@ -34,6 +34,8 @@ from zoo.pipeline import Pipeline
 
 MOST_SEEN = 64
 """Frames that `serving call` sends of a video."""
+MOST_SKIPPED = 10_000
+"""Frames of which one is taken; more are as good as a film of one frame."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,9 @@ class Config:
         require(self, "1 or 3", lambda n: n in (1, 3), "channels")
         require(self, f"at most {MOST_SEEN}", lambda n: n <= MOST_SEEN, "seen")
         require(self, "at least 0", lambda weight: weight >= 0, "absolute", "structure")
+        require(self, f"at most {MOST_SKIPPED}", lambda n: n <= MOST_SKIPPED, "every")
+        parts = ("validation_fraction", "test_fraction")
+        require(self, "above 0 and below 0.5", lambda share: 0 < share < 0.5, *parts)
         require(self, "from 0 to 1", lambda share: 0 <= share <= 1, "sampling")
         require(self, "above 0", lambda value: value > 0, "learning_rate", "clip_norm")
         if self.height % self.block or self.width % self.block:
@@ -189,8 +194,8 @@ MARKS = {
 PACKAGES = ("av", "cv2", "skimage")
 """Films, optical flow and structural similarity."""
 
-SAMPLES = 4
-"""Real clips that travel with the pipeline, for warm-up and comparison."""
+SAMPLES, MOST_SAMPLED = 4, 2**18
+"""Real clips that travel with the pipeline, for warm-up and comparison, and about their pixels."""
 USUAL = 64
 """Training clips whose brightness an untrained model begins with."""
 
@@ -224,7 +229,8 @@ def build(config: Config, data: video.VideoSplit) -> Pipeline:
 
     keras.utils.set_random_seed(config.seed)
     finish = decoding.FrameDecoder(config.horizon, config.height, config.width, config.channels)
-    rows = range(min(SAMPLES, len(data.validation)))
+    size = config.seen * config.height * config.width * config.channels
+    rows = range(min(SAMPLES, max(MOST_SAMPLED // size, 1), len(data.validation)))
     samples = data.validation.frames(rows)[:, : config.seen]
     model = _model(config)
     if model.bounded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -84,8 +85,10 @@ def in_precision(mixed: bool) -> Iterator[None]:
 
 def known_frames(optimizer: keras.optimizers.Optimizer, steps: int) -> Any:
     """Return the share of the frames to come that are shown: from 1 down to 0 after `steps`."""
+    if not steps:
+        return tf.zeros(())
     done = tf.cast(optimizer.iterations.value, tf.float32)
-    return tf.maximum(1.0 - done / max(steps, 1), 0.0)
+    return tf.maximum(1.0 - done / steps, 0.0)
 
 
 def read_weights(model: keras.Model, file: Path) -> None:
@@ -94,7 +97,7 @@ def read_weights(model: keras.Model, file: Path) -> None:
     Raises:
         MisuseError: It cannot be read, or is of another model.
     """
-    if not file.is_file():
+    if not os.path.isfile(file):  # unlike `Path.is_file` it raises nothing
         raise MisuseError(f"weights: there is no file '{file}'")
     if not file.name.endswith(WEIGHTS):  # by which Keras tells how a file is to be read
         raise MisuseError(f"weights: the name of '{file}' must end with {WEIGHTS}")

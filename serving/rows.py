@@ -34,7 +34,12 @@ Rows = dict[str, list[Any]]
 """The rows of each input; all of the same number."""
 
 
-def read_rows(words: Sequence[str], inputs: Mapping[str, TensorSpec], every: int = 1) -> Rows:
+def read_rows(
+    words: Sequence[str],
+    inputs: Mapping[str, TensorSpec],
+    every: int = 1,
+    most: int = MOST_FRAMES,
+) -> Rows:
     """Return the rows that the words of a command line stand for, one after the other.
 
     A word is the text of one row, or the name of a file:
@@ -55,18 +60,22 @@ def read_rows(words: Sequence[str], inputs: Mapping[str, TensorSpec], every: int
         words: As they were typed.
         inputs: What the signature takes.
         every: Of so many frames of a video one is taken.
+        most: Of the last ones of these so many.
 
     Raises:
         DataError: A word or a file does not fit the inputs.
     """
-    return read_named_rows(words, inputs, every)[1]
+    return read_named_rows(words, inputs, every, most)[1]
 
 
 def read_named_rows(
-    words: Sequence[str], inputs: Mapping[str, TensorSpec], every: int = 1
+    words: Sequence[str],
+    inputs: Mapping[str, TensorSpec],
+    every: int = 1,
+    most: int = MOST_FRAMES,
 ) -> tuple[list[str], Rows]:
     """Return the rows as `read_rows` does, and for each the word that it came from."""
-    parts = [_rows(word, inputs, every) for word in words]
+    parts = [_rows(word, inputs, every, most) for word in words]
     joined = {name: [row for part in parts for row in part[name]] for name in inputs}
     sizes = [max(map(len, part.values())) for part in parts]
     names = [word for word, size in zip(words, sizes, strict=True) for _ in range(size)]
@@ -109,7 +118,7 @@ def _plain(value: Any) -> Any:
     return text_or_base64(value) if isinstance(value, str | bytes) else value
 
 
-def _rows(word: str, inputs: Mapping[str, TensorSpec], every: int) -> Rows:
+def _rows(word: str, inputs: Mapping[str, TensorSpec], every: int, most: int) -> Rows:
     """Return the rows of one word."""
     suffix = Path(word).suffix.lower()
     is_file = os.path.isfile(word)
@@ -126,7 +135,7 @@ def _rows(word: str, inputs: Mapping[str, TensorSpec], every: int) -> Rows:
         return _by_name([("the row", word.encode())], inputs)
     name, spec = _only(inputs)
     if takes_frames(spec):
-        return {name: [last_frames(Path(word), every=every)]}
+        return {name: [last_frames(Path(word), most, every)]}
     if spec.dtype == object:
         return {name: _strings(word, suffix) if is_file else [word]}
     if suffix != TABLE:

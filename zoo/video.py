@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -31,6 +32,9 @@ TEXT = ("tty",)
 WIDE = ("PNG", "PPM")
 """Formats of which Pillow gives more than 8 bits as numbers up to 65535."""
 
+ANIMATED = ("WEBP", "PNG", "TIFF")
+"""Formats of pictures in which a file may hold a film."""
+
 _PACKAGE = "pip install -r requirements-video.txt"
 
 
@@ -39,8 +43,9 @@ def read_frames(path: Path) -> Iterator[np.ndarray]:
 
     One frame at a time is in memory. Names count by their numbers: 2.png comes before 10.png.
     Films and photographs are turned as they are to be shown, transparency is dropped, more than 8
-    bits become 8, and a picture in grey stays so. Of a film that was cut off or is damaged further
-    on, what could be decoded comes, and a line on standard error says so.
+    bits become 8, and a picture in grey stays so. A WebP, PNG or TIFF file by itself gives all of
+    its pictures, one in a folder its first. Of a film that is damaged further on, or says that it
+    has more frames, what could be decoded comes, and a line on standard error says so.
 
     Args:
         path: A file that PyAV can read (MP4, AVI, GIF, MOV, MKV, WebM), a picture, or a folder.
@@ -49,30 +54,47 @@ def read_frames(path: Path) -> Iterator[np.ndarray]:
         DataError: It cannot be read or holds no frame; the message names it and the reason.
         MisuseError: PyAV is not installed.
     """
-    if path.is_dir():
+    mode = mode_of(path)
+    if stat.S_ISDIR(mode):
         pictures = entries(path, PICTURES)
         if not pictures:
             raise DataError(f"'{path}' holds no pictures ({', '.join(PICTURES)})")
-        yield from map(_read_picture, pictures)
-    elif not path.is_file():
+        for picture in pictures:
+            yield next(_read_pictures(picture))
+    elif not stat.S_ISREG(mode):
         raise DataError(f"there is no file '{path}'")
     elif path.suffix.lower() in PICTURES:
-        yield _read_picture(path)
+        yield from _read_pictures(path)
     else:
         yield from _read_film(path)
+
+
+def mode_of(path: Path) -> int:
+    """Return what a path is, for the functions of `stat`; 0 if there is nothing.
+
+    Raises:
+        DataError: That cannot be told, as in a folder of somebody else.
+    """
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except OSError as error:
+        raise DataError(f"cannot read '{path}': {error.strerror}") from error
 
 
 def frame_rate(path: Path) -> Fraction:
     """Return the frames per second of a film, 10 where a file or folder does not say.
 
     Raises:
+        DataError: The path cannot be examined.
         MisuseError: PyAV is not installed.
     """
     av = _av()
-    if not path.is_file() or path.suffix.lower() in PICTURES:
+    if not stat.S_ISREG(mode_of(path)) or path.suffix.lower() in PICTURES:
         return USUAL_RATE
     try:
-        with av.open(str(path)) as container:
+        with av.open(_address(path)) as container:
             return container.streams.video[0].average_rate or USUAL_RATE
     except (OSError, av.FFmpegError, ValueError, IndexError):
         return USUAL_RATE
@@ -211,11 +233,12 @@ def _encode(
 
 def _read_film(path: Path) -> Iterator[np.ndarray]:
     av = _av()
-    count = 0
+    count = told = 0
     try:
-        with av.open(str(path)) as container:
+        with av.open(_address(path)) as container:
             if not container.streams.video or container.format.name in TEXT:
                 raise DataError(f"cannot read '{path}': it holds no pictures")
+            told = container.streams.video[0].frames  # 0 where a file does not say
             for frame in container.decode(video=0):
                 grey = frame.format.name.startswith("gray")
                 pixels = frame.to_ndarray(format="gray" if grey else "rgb24")
@@ -227,31 +250,50 @@ def _read_film(path: Path) -> Iterator[np.ndarray]:
         if not count:
             raise DataError(f"cannot read '{path}': {reason}") from error
         print(f"note: '{path}' ends at frame {count + 1}: {reason}", file=sys.stderr)
+        return
     if not count:
         raise DataError(f"cannot read '{path}': it holds no frame")
+    if count < told:
+        print(f"note: of the {told} frames of '{path}' {count} could be read", file=sys.stderr)
 
 
-def _read_picture(path: Path) -> np.ndarray:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+def _address(path: Path) -> str:
+    """Return a path as FFmpeg takes it: a relative name with a colon would be a protocol's."""
+    return str(path.absolute())
+
+
+def _read_pictures(path: Path) -> Iterator[np.ndarray]:
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            if picture.mode == "F" or (picture.mode == "I" and opened.format not in WIDE):
-                raise DataError(
-                    f"cannot read '{path}': its values have no known range; save it with 8 or 16 "
-                    "bits per pixel"
-                )
-            if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
-                values = np.asarray(picture, np.float64)
-                return np.round(values / 257.0).clip(0, 255).astype(np.uint8)[..., None]
-            pixels = np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
+            # Photographs of a telephone may hold a second picture, which is none of a film.
+            count = getattr(opened, "n_frames", 1) if opened.format in ANIMATED else 1
+            for number in range(count):
+                opened.seek(number)
+                yield _pixels_of(opened, path)
     except UnidentifiedImageError as error:
         raise DataError(f"cannot read '{path}': it is no picture") from error
     except DataError:
         raise
     except Exception as error:  # Pillow has no common class for what a damaged file may cause
         raise DataError(f"cannot read '{path}': {error}") from error
+
+
+def _pixels_of(opened: Any, path: Path) -> np.ndarray:
+    """Return the picture at which an opened file stands."""
+    from PIL import ImageOps
+
+    picture = ImageOps.exif_transpose(opened)
+    if picture.mode == "F" or (picture.mode == "I" and opened.format not in WIDE):
+        raise DataError(
+            f"cannot read '{path}': its values have no known range; save it with 8 or 16 bits per "
+            "pixel"
+        )
+    if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+        values = np.asarray(picture, np.float64)
+        return np.round(values / 257.0).clip(0, 255).astype(np.uint8)[..., None]
+    pixels = np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 

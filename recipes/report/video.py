@@ -25,6 +25,12 @@ _FILMS = 4
 _LEAST_PIXELS = 192
 """Height of a film on a screen; smaller frames are enlarged."""
 
+_FEW = 6
+"""Columns that are drawn as wide as fewer would be."""
+
+_TALLEST = 3 * WIDE
+"""Inches of the largest grid of frames."""
+
 _RATE = Fraction(5)
 """Frames per second, slow enough to compare."""
 
@@ -164,8 +170,8 @@ def _strips(test: Frames) -> Figure:
     columns = min(horizon, 10)
     steps = np.unique(np.linspace(0, horizon - 1, columns).round().astype(int))
     chosen = test.typical(_SHOWN)
-    height = len(chosen) * 4 * WIDE / (columns + 0.8) * test.clips.shape[2] / test.clips.shape[3]
-    figure = Figure(figsize=(WIDE, height), dpi=100, layout="compressed", facecolor="white")
+    size = _size(len(chosen) * 4, columns, test.clips.shape[2] / test.clips.shape[3])
+    figure = Figure(figsize=size, dpi=100, layout="compressed", facecolor="white")
     grid = figure.subplots(len(chosen) * 4, len(steps), squeeze=False)
     for place, row in enumerate(chosen):
         truth, predicted = test.clips[row, test.seen :], test.predicted[row]
@@ -185,6 +191,19 @@ def _strips(test: Frames) -> Figure:
     for axes, step in zip(grid[1], steps, strict=True):
         axes.set_title(f"+{step + 1}", fontsize=8, color=MUTED, pad=2)
     return figure
+
+
+def _size(rows: int, columns: int, steepness: float) -> tuple[float, float]:
+    """Return the inches of a grid of frames, of which a few are not drawn as wide as many are.
+
+    Args:
+        rows, columns: Of frames.
+        steepness: Height of a frame by its width.
+    """
+    margin = 0.8  # of the rows' names, in frames
+    width = WIDE / (max(columns, _FEW) + margin)
+    width = min(width, _TALLEST / (rows * steepness))
+    return width * (columns + margin), width * rows * steepness
 
 
 def _show(axes: Any, picture: np.ndarray) -> None:

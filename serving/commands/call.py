@@ -16,9 +16,9 @@ not use a row; its status says why, and a line on standard error which text or f
 With --stream every recording is sent chunk by chunk to a model that can listen so, and what it
 has understood is shown whenever that changes.
 
-Of a video, or a folder of pictures, the last 64 frames are sent, with --every 5 those of every
-fifth, as the model was trained with; --out writes the frames of the answer as a GIF or an MP4, or
-the PNG of the signature `encoded`.
+Of a video, or a folder of pictures, the last 64 frames are sent, with --frames 10 fewer, as many as
+the model looks at, and with --every 5 those of every fifth, as it was trained with; --out writes
+the frames of the answer as a GIF or an MP4, or the PNG of the signature `encoded`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from serving.targets import add_tls_arguments, tls_of
 from zoo.errors import MisuseError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
@@ -43,6 +43,12 @@ HELP = "send text, a WAV, a CSV, a video or an image to a running server"
 
 BATCH = 32
 """Rows per call: what a server that makes batches of that many still takes."""
+
+MOST_SKIPPED = 10_000
+"""Frames of which one is sent."""
+
+MOST_BYTES = {False: 2**30, True: 2**26}
+"""Of videos in a call, over gRPC and over REST, where four or five more stand for each."""
 
 CHUNK = 100.0
 """Milliseconds of a chunk."""
@@ -64,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds (default: 60)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for frames: .gif, .mp4 or .png")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="frames of a video")
+    parser.add_argument("--frames", type=int, metavar="N", help="most frames of a video")
     parser.add_argument("--stream", action="store_true", help="send recordings chunk by chunk")
     parser.add_argument("--chunk", type=float, metavar="MS", help="of --stream (default: 100 ms)")
     add_tls_arguments(parser)
@@ -76,10 +83,12 @@ def run(options: argparse.Namespace) -> int:
     """Print the answers; return 1 if a row cannot be used."""
     if options.stream and options.signature:
         raise MisuseError("--stream has its own signatures: leave --signature out")
-    if options.stream and (options.out or options.every != 1):
-        raise MisuseError("--out and --every do not go with --stream")
-    if options.every < 1:
-        raise MisuseError(f"--every must be at least 1, not {options.every}")
+    if options.stream and (options.out or options.every != 1 or options.frames is not None):
+        raise MisuseError("--out, --every and --frames do not go with --stream")
+    if not 1 <= options.every <= MOST_SKIPPED:
+        raise MisuseError(f"--every must be from 1 to {MOST_SKIPPED}, not {options.every}")
+    if options.frames is not None and options.frames < 1:
+        raise MisuseError(f"--frames must be at least 1, not {options.frames}")
     if options.chunk is not None and not options.stream:
         raise MisuseError("--chunk belongs to --stream")
     chunk = CHUNK if options.chunk is None else options.chunk
@@ -107,15 +116,20 @@ def _client(options: argparse.Namespace) -> Client:
 def _ask(client: Client, options: argparse.Namespace) -> int:
     """Send all rows, many at a time."""
     from serving.errors import RowError
-    from serving.rows import json_lines, read_named_rows, takes_frames
+    from serving.rows import MOST_FRAMES, json_lines, read_named_rows, takes_frames
     from serving.values import DEFAULT_SIGNATURE
 
     code, signature = 0, options.signature or DEFAULT_SIGNATURE
     inputs = client.signature(signature).inputs
-    if options.every != 1 and not any(map(takes_frames, inputs.values())):
-        raise MisuseError(f"--every is for videos, and the signature takes {', '.join(inputs)}")
-    names, rows = read_named_rows(options.rows, inputs, options.every)
+    of_videos = any(map(takes_frames, inputs.values()))
+    for name in ("every", "frames"):
+        if getattr(options, name) not in (None, 1) and not of_videos:
+            raise MisuseError(f"--{name} is for videos, the signature takes {', '.join(inputs)}")
+    most = options.frames or MOST_FRAMES
+    names, rows = read_named_rows(options.rows, inputs, options.every, most)
     count = len(names)
+    if of_videos:
+        _check_size(rows, MOST_BYTES[options.rest])
     if options.out and count != 1:
         raise MisuseError(f"--out takes the answer to one video, and there are {count} rows")
     for start in range(0, count, BATCH):
@@ -131,6 +145,16 @@ def _ask(client: Client, options: argparse.Namespace) -> int:
         for line in json_lines(answer, min(BATCH, count - start)):
             print(line, flush=True)
     return code
+
+
+def _check_size(rows: Mapping[str, Sequence[np.ndarray]], most: int) -> None:
+    """Refuse videos that are too large for a call, before they are sent."""
+    size = sum(row.nbytes for videos in rows.values() for row in videos)
+    if size > most:
+        raise MisuseError(
+            f"the videos have {size / 1e6:,.0f} MB, more than the {most / 1e6:,.0f} of a call: "
+            "send fewer frames by --frames, as many as the model looks at, or use gRPC"
+        )
 
 
 def _written(

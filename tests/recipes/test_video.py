@@ -14,6 +14,8 @@ from recipes import baselines
 from recipes import video as recipe
 from recipes.__main__ import main
 from recipes.config import from_json, to_json
+from recipes.report.style import WIDE
+from serving.commands import call
 from serving.rows import MOST_FRAMES
 from zoo import models
 from zoo.errors import ConfigError, MisuseError
@@ -243,6 +245,27 @@ class TestBaselines:
         np.testing.assert_array_equal(frames, np.repeat(film[:, -1:], 2, axis=1))
 
 
+@pytest.mark.parametrize(("horizon", "height", "width"), [(1, 64, 64), (2, 128, 16), (10, 16, 64)])
+def test_strips_of_any_form_are_no_larger_than_a_page(horizon: int, height: int, width: int):
+    from recipes.report.video import _size
+
+    wide, high = _size(12, horizon, height / width)
+    assert 0 < wide <= WIDE * 1.001 and 0 < high <= 3 * WIDE * 1.001
+    assert high / wide == pytest.approx(12 * height / width / (horizon + 0.8))
+
+
+def test_true_frames_are_shown_less_and_less():
+    import keras
+
+    from recipes.watching import known_frames
+
+    optimizer = keras.optimizers.Adam()
+    assert float(known_frames(optimizer, 0)) == 0
+    assert float(known_frames(optimizer, 4)) == 1
+    optimizer.iterations.assign(3)
+    assert float(known_frames(optimizer, 4)) == 0.25
+
+
 class TestConfig:
     """Bad values are named before anything is loaded."""
 
@@ -252,6 +275,9 @@ class TestConfig:
             ({"seen": 0}, "seen must be at least 1"),
             ({"seen": 65}, "seen must be at most 64"),
             ({"channels": 2}, "channels must be 1 or 3"),
+            ({"every": 10_001}, "every must be at most 10000"),
+            ({"validation_fraction": 0.0}, "validation_fraction must be above 0 and below 0.5"),
+            ({"test_fraction": 0.5}, "test_fraction must be above 0 and below 0.5"),
             ({"height": 18, "block": 4}, "multiples of block = 4, not 18"),
             ({"absolute": -1.0}, "absolute must be at least 0"),
             ({"sampling": 1.5}, "sampling must be from 0 to 1"),
@@ -265,6 +291,9 @@ class TestConfig:
 
     def test_a_client_sends_as_many_frames_as_a_model_may_see(self):
         assert recipe.MOST_SEEN == MOST_FRAMES
+
+    def test_every_frame_that_is_skipped_is_skipped_by_a_client_too(self):
+        assert recipe.MOST_SKIPPED == call.MOST_SKIPPED
 
     def test_presets_survive_json(self):
         for config in recipe.PRESETS.values():

@@ -14,14 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from serving import commands
 from serving.__main__ import main
+from serving.commands import call
 from serving.runs import exported
 from serving.server import RunningServer
 from tests.serving import certificates
 from tests.sources import ROOT
+from zoo.errors import MisuseError
 
 SECONDS = 120.0
 HEAVY = "{'tensorflow', 'keras', 'matplotlib', 'grpc', 'httpx'}"
@@ -31,6 +34,13 @@ def run_python(code: str) -> str:
     """Run code in a process of its own and return what it printed."""
     command = [sys.executable, "-W", "error", "-c", code]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_videos_too_large_for_a_call_are_refused_before_it():
+    videos = {"frames": [np.zeros((50, 200, 100, 3), np.uint8)] * 2}
+    call._check_size(videos, 6_000_000)
+    with pytest.raises(MisuseError, match="the videos have 6 MB, more than the 5 of a call: send"):
+        call._check_size(videos, 5_000_000)
 
 
 class TestHelp:
@@ -76,7 +86,9 @@ class TestMisuse:
             (["serve"], "the following arguments are required: model"),
             (["call", "toy"], "the following arguments are required: TEXT_OR_FILE"),
             (["call", "toy", "a", "--version", "1", "--label", "b"], "not allowed with"),
-            (["call", "toy", "a", "--every", "0"], "--every must be at least 1, not 0"),
+            (["call", "toy", "a", "--every", "0"], "--every must be from 1 to 10000, not 0"),
+            (["call", "toy", "a", "--every", "10001"], "must be from 1 to 10000, not 10001"),
+            (["call", "toy", "a", "--frames", "0"], "--frames must be at least 1, not 0"),
             (["call", "toy", "a", "--every", "2", "--stream"], "do not go with --stream"),
             (["call", "toy", "a", "--cert", "c"], "takes --ca, and --cert and --key both or none"),
             (["promote", "c", "toy", "1", "--ca", "a"], "--ca, --cert and --key belong to --tar"),
@@ -149,7 +161,9 @@ class TestCall:
         self, where: list[str], capsys: pytest.CaptureFixture[str]
     ):
         assert main(["call", "toy", "A joy.", "--every", "2", *where]) == 2
-        assert "--every is for videos, and the signature takes text" in capsys.readouterr().err
+        assert "--every is for videos, the signature takes text" in capsys.readouterr().err
+        assert main(["call", "toy", "A joy.", "--frames", "2", *where]) == 2
+        assert "--frames is for videos, the signature takes text" in capsys.readouterr().err
 
     def test_failures_are_one_line_and_code_1(
         self, where: list[str], capsys: pytest.CaptureFixture[str]

@@ -37,8 +37,7 @@ class STLSTMCell(keras.layers.Layer):
         fusion_kernel      R  float32[1, 1, 2 * filters, filters]
         bias               b  float32[7 * filters], 1 for f and f~ at the beginning, else 0
 
-    A stack calls `project` once for all frames of the bottom layer, then `step` per layer
-    and step; the inputs of higher layers are known only one at a time. Alone, the cell runs
+    A stack calls `project` and `step` per layer and step. Alone, the cell runs
     in `keras.layers.RNN`, with the state `[h, c, m]`; that layer tells the shape of its
     output as if it were vectors, so in a functional model override `compute_output_shape`.
 

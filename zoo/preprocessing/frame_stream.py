@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from zoo.preprocessing.video import FrameEncoder
 
 
+NO_STATE = "state must be zeros, or what step gave"
+
+
 def as_numbers(frames: Any) -> Any:
     """Return uint8 frames as float32 from 0 to 1."""
     import tensorflow as tf
@@ -58,16 +61,27 @@ class FrameStream:
         # Unrolled steps want to know how many there are.
         frames = tf.ensure_shape(frames, [None, 1, *frames.shape[2:]])
         # A client may send a state that holds no numbers, which would stay for ever.
-        state = tf.where(tf.math.is_finite(raw["state"]), raw["state"], 0.0)
+        known = _finite(raw["state"])
+        state = tf.where(known[:, None], raw["state"], 0.0)
         before = [*self._packing.unpack(state).values()]
         predicted, after = self._model.step(as_numbers(frames), before)
-        answer = self._finish(predicted, status)
         packed = self._packing.pack(self._named(after))
+        finite = _finite(packed)
+        understood = tf.equal(status, "")
+        status = tf.where(understood & ~(known & finite), NO_STATE, status)
+        kept = tf.where(finite[:, None], state, 0.0)
         return {
-            "frame": answer["frames"][:, 0],
-            "state": tf.where(tf.equal(status, "")[:, None], packed, state),
+            "frame": self._finish(predicted, status)["frames"][:, 0],
+            "state": tf.where(tf.equal(status, "")[:, None], packed, kept),
             "status": status,
         }
 
     def _named(self, state: list[Any]) -> dict[str, Any]:
         return {str(index): value for index, value in enumerate(state)}
+
+
+def _finite(state: Any) -> Any:
+    """Say of each row whether it holds nothing but numbers."""
+    import tensorflow as tf
+
+    return tf.reduce_all(tf.math.is_finite(state), axis=1)

@@ -169,7 +169,8 @@ class TestStream:
         step = pipeline.endpoints()["step"]
         state = np.full((1, *step.inputs["state"].shape), np.nan, np.float32)
         answer = step.call({"frame": noise(1, 8, 12, 1), "state": state})
-        assert np.isfinite(answer["state"].numpy()).all()
+        assert not answer["state"].numpy().any()
+        assert answer["status"].numpy().tolist() == [b"state must be zeros, or what step gave"]
 
 
 def test_pixels_are_cut_off_at_black_and_white():

@@ -84,7 +84,7 @@ def split_by_time(
     source: Source | None = None,
 ) -> VideoSplit:
     """Return the beginning of each video for training, what follows for validation, the end for
-    the test; no frame is in two parts. Of videos too short to be cut whole ones go to each part.
+    the test; no frame is in two parts. Videos too short to be cut go to the parts as a whole.
 
     Args:
         name: Of the data set.
@@ -97,12 +97,16 @@ def split_by_time(
     Raises:
         DataError: A part holds no clip, since the videos are too short.
     """
-    train, validation, test = zip(*(_cut(film, fractions) for film in films), strict=True)
+    pieces = [_cut(film, fractions) for film in films]
+    cut = [each for each in pieces if min(map(len, each)) >= time]
+    short = [film for film, each in zip(films, pieces, strict=True) if min(map(len, each)) < time]
+    whole = _dealt_out([film for film in short if len(film) >= time], fractions, bool(cut))
+    train, validation, test = (
+        [each[part] for each in cut] + whole[part] for part in range(len(whole))
+    )
     parts = _parts(train, validation, test, time, step)
-    if all(parts.values()):
-        _tell_of_short_ones(films, time, fractions)
-    else:
-        parts = _whole(films, time, step, fractions) or parts
+    if short and all(parts.values()):
+        _tell_of_short_ones(len(films), short, whole, time)
     for part, clips in parts.items():
         if not clips:
             frames = ", ".join(str(len(film)) for film in films[:10])
@@ -135,34 +139,35 @@ def _cut(film: np.ndarray, fractions: Fractions) -> list[np.ndarray]:
     return [film[:validation], film[validation:test], film[test:]]
 
 
-def _whole(
-    films: Sequence[np.ndarray], time: int, step: int, fractions: Fractions
-) -> dict[str, list[np.ndarray]] | None:
-    """Return the clips of whole films, some for each part; None if there are too few films."""
-    usable = [film for film in films if len(film) >= time]
+def _dealt_out(
+    films: Sequence[np.ndarray], fractions: Fractions, others: bool
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Return whole films for training, validation and test.
 
-    def count(share: float) -> int:
-        return max(round(len(usable) * share), 1) if share else 0
+    Args:
+        films: The films.
+        fractions: Shares of them for validation and test.
+        others: Whether parts have clips of other films: then these need not reach every part.
+    """
+    least = 0 if others or len(films) < len(VideoSplit._fields) else 1
+    test, validation = (
+        max(round(len(films) * share), least) for share in (fractions.test, fractions.validation)
+    )
+    order = np.random.default_rng(0).permutation(len(films))  # names often tell kinds apart
+    mixed = [films[place] for place in order]
+    held_out = test + validation
+    return mixed[held_out:], mixed[test:held_out], mixed[:test]
 
-    validation, test = count(fractions.validation), count(fractions.test)
-    if len(usable) <= validation + test:
-        return None
+
+def _tell_of_short_ones(
+    count: int, short: Sequence[np.ndarray], whole: Sequence[Sequence[np.ndarray]], time: int
+) -> None:
+    train, validation, test = map(len, whole)
+    unusable = sum(len(film) < time for film in short)
     print(
-        f"the videos are too short to be cut: of {len(usable)} with {time} frames or more "
-        f"{validation} whole ones are for validation and {test} for the test",
+        f"{len(short)} of {count} videos are too short to be cut: {train} whole ones are for "
+        f"training, {validation} for validation, {test} for the test"
+        + f"; {unusable} have fewer than {time} frames, and are left out"
+        * bool(unusable),
         file=sys.stderr,
     )
-    order = np.random.default_rng(0).permutation(len(usable))  # names often tell kinds apart
-    mixed = [usable[place] for place in order]
-    held_out = test + validation
-    return _parts(mixed[held_out:], mixed[test:held_out], mixed[:test], time, step)
-
-
-def _tell_of_short_ones(films: Sequence[np.ndarray], time: int, fractions: Fractions) -> None:
-    short = sum(round(len(film) * fractions.test) < time for film in films)
-    if short:
-        print(
-            f"{short} of {len(films)} videos are too short for a clip of {time} frames in the test "
-            "part",
-            file=sys.stderr,
-        )

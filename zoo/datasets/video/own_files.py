@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from zoo.datasets.splits import Fractions
 from zoo.datasets.video.examples import Resize, VideoSplit, split_by_time
 from zoo.errors import DataError
-from zoo.video import FILMS, PICTURES, by_number, entries, read_frames
+from zoo.video import FILMS, PICTURES, by_number, entries, mode_of, read_frames
 
 AT_ONCE = 64 * 640 * 360
 """Pixels of frames that are resized together: no more of a long video are in memory in full size,
@@ -48,9 +49,9 @@ def videos_of(path: Path) -> list[Path]:
     Raises:
         DataError: There is none.
     """
-    if not path.exists():
+    if not (mode := mode_of(path)):
         raise DataError(f"there is no file or folder '{path}'")
-    if path.is_file():
+    if not stat.S_ISDIR(mode):
         return [path]
     films, pictures = entries(path, FILMS), entries(path, PICTURES)
     if films and pictures:
@@ -60,12 +61,9 @@ def videos_of(path: Path) -> list[Path]:
         )
     if pictures:
         return [path]
-    folders = sorted(filter(Path.is_dir, path.iterdir()), key=by_number)
-    found = films + [
-        folder
-        for folder in folders
-        if not folder.name.startswith(".") and entries(folder, PICTURES)
-    ]
+    inside = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    folders = sorted((e for e in inside if stat.S_ISDIR(mode_of(e))), key=by_number)
+    found = films + [folder for folder in folders if entries(folder, PICTURES)]
     if not found:
         raise DataError(
             f"'{path}' holds no video ({', '.join(FILMS)}), no picture ({', '.join(PICTURES)}) and "

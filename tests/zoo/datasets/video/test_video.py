@@ -205,9 +205,19 @@ class TestOwnVideos:
         assert [len(each) for each in shown] == [14, 2, 4]
         assert not (shown[0] & shown[1] or shown[0] & shown[2] or shown[1] & shown[2])
         assert [len(part) for part in split] == [14 * 2, 2, 4]
-        assert "of 20 with 5 frames or more 2 whole ones are for vali" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "21 of 21 videos are too short to be cut: 14 whole ones are for training, 2 " in said
+        assert "for validation, 4 for the test; 1 have fewer than 5 frames, and are left" in said
         again = video.split_by_time("mine", films, 5, 1, Fractions(0.1, 0.2))
         np.testing.assert_array_equal(again.test.frames(), split.test.frames())
+
+    def test_short_videos_beside_a_long_one_reach_all_parts(
+        self, capsys: pytest.CaptureFixture[str]
+    ):
+        films = [self.film(100)] + [self.film(6) for _ in range(20)]
+        split = video.split_by_time("mine", films, 5, 1, Fractions(0.1, 0.2))
+        assert [len(part) for part in split] == [66 + 14 * 2, 2 + 2, 4 + 4]
+        assert "20 of 21 videos are too short to be cut: 14 " in capsys.readouterr().err
 
     def test_a_video_that_is_too_short_is_named(self):
         with pytest.raises(DataError, match="'mine' is too short: the validation part holds no"):
