@@ -14,13 +14,14 @@ import pytest
 from zoo.models import PREDICTORS
 
 SIZES = dict(seen=3, horizon=2, height=8, width=8, filters=4, layers=2, kernel_size=3, block=2)
+MOVED = {"moved": True}
 
 TRAINING = """
 import sys
 import numpy as np
 import keras
-from zoo.layers.frame_losses import frame_loss
-from zoo.models.video_predictor import PREDICTORS
+from zoo.layers import frame_loss
+from zoo.models import PREDICTORS
 
 name, folder, sizes = sys.argv[1], sys.argv[2], eval(sys.argv[3])
 assert "tensorflow" not in sys.modules and keras.backend.backend() == "torch"
@@ -34,7 +35,7 @@ for _ in range(10):
     model.zero_grad()
     predicted = model.taught(clips, 0.5)
     truth = clips[:, -predicted.shape[1]:]
-    loss = frame_loss(predicted, truth, keras.ops.ones(4), 1.0, 0.5, entropy=True)
+    loss = frame_loss(predicted, truth, keras.ops.ones(4), 1.0, 0.5, entropy=model.bounded)
     loss.backward()
     gradients = [variable.value.grad for variable in model.trainable_variables]
     optimizer.apply(gradients, model.trainable_variables)
@@ -47,13 +48,18 @@ np.save(folder + "/answer.npy", keras.ops.convert_to_numpy(answer))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
-@pytest.mark.parametrize("name", PREDICTORS)
-def test_weights_of_pytorch_load_in_tensorflow(name: str, tmp_path: Path) -> None:
-    words = [sys.executable, "-c", TRAINING, name, str(tmp_path), repr(SIZES)]
+@pytest.mark.parametrize(
+    ("name", "more"), [*((name, {}) for name in PREDICTORS), ("encoder-forecaster", MOVED)]
+)
+def test_weights_of_pytorch_load_in_tensorflow(
+    name: str, more: dict[str, bool], tmp_path: Path
+) -> None:
+    sizes = {**SIZES, **more}
+    words = [sys.executable, "-c", TRAINING, name, str(tmp_path), repr(sizes)]
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    model = PREDICTORS[name](**SIZES)
+    model = PREDICTORS[name](**sizes)
     model.load_weights(tmp_path / "trained.weights.h5")
     clips = np.random.default_rng(0).random((4, 5, 8, 8, 1), "f")
     expected = np.load(tmp_path / "answer.npy")
