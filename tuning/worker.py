@@ -25,7 +25,7 @@ from zoo.errors import ConfigError, DataError
 BEAT_SECONDS = 2.0
 """Between two signs of life."""
 
-MOST_TRIES = 5
+MOST_TRIES = 10
 """Times that a trial is begun without it writing anything down: it takes its worker down with it,
 as one without memory does where all of a container is ended."""
 

@@ -104,7 +104,7 @@ class TestTrialsThatTakeTheirWorkerAlong:
         assert self.start(worker, monkeypatch) == ["EndTrial"]
         outcome = read_outcome(worker.folder, "0000")
         assert outcome is not None and outcome["score"] is None
-        assert outcome["reason"] == "its worker ended 5 times in it, each without a step forward"
+        assert outcome["reason"] == "its worker ended 10 times in it, each without a step forward"
 
     def test_a_step_forward_counts(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
         for time in range(3 * MOST_TRIES):
