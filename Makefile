@@ -70,7 +70,7 @@ bench-video: setup  ## a training step of the video recipe beside Keras and PyTo
 	$(BIN)/python -m benchmarks.video --json benchmarks/results/speed/video.json
 
 bench-gain: setup  ## what searches for sentiment and forecasting find, over three seeds
-	$(BIN)/python -m benchmarks.tuning_gain sentiment
+	$(BIN)/python -m benchmarks.tuning_gain sentiment -- --validation-fraction 0.25
 	$(BIN)/python -m benchmarks.tuning_gain forecasting --trials 18 --finalists 1
 
 results: setup   ## write the README's result table from benchmarks/results/

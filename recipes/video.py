@@ -101,7 +101,7 @@ class Config:
     mixed_precision: bool = False
     """Train in bfloat16, faster where the processor knows it (AVX512_BF16, AMX); the trained model
     computes in float32."""
-    epochs: int = 10
+    epochs: int = 8
     """Passes over the training clips; the best one by validated error is kept. After none,
     `weights` are scored as they are."""
     batch_size: int = 4
@@ -165,7 +165,7 @@ PRESETS = {
         learning_rate=1e-2,
     ),
     "base": Config(),
-    "moving-mnist": Config(dataset="moving-mnist", clips=10_000, mixed_precision=True, epochs=12),
+    "moving-mnist": Config(dataset="moving-mnist", clips=10_000, mixed_precision=True, epochs=16),
     "radar": Config(dataset="radar", seen=6, horizon=6, epochs=6),
     "large": Config(
         dataset="moving-mnist",
