@@ -166,7 +166,7 @@ PRESETS = {
     ),
     "base": Config(),
     "moving-mnist": Config(dataset="moving-mnist", clips=10_000, mixed_precision=True, epochs=16),
-    "radar": Config(dataset="radar", seen=6, horizon=6, epochs=6),
+    "radar": Config(dataset="radar", seen=6, horizon=6, moved=True, loss="squared", epochs=6),
     "large": Config(
         dataset="moving-mnist",
         clips=10_000,
