@@ -155,7 +155,7 @@ def _torch_step(model: Any, clips: np.ndarray) -> Callable[[], object]:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(peer.parameters(), config.clip_norm)
         optimizer.step()
-        return float(loss)
+        return loss.item()
 
     return step
 
