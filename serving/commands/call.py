@@ -122,8 +122,9 @@ def _ask(client: Client, options: argparse.Namespace) -> int:
     code, signature = 0, options.signature or DEFAULT_SIGNATURE
     inputs = client.signature(signature).inputs
     of_videos = any(map(takes_frames, inputs.values()))
-    for name in ("every", "frames"):
-        if getattr(options, name) not in (None, 1) and not of_videos:
+    given = {"every": options.every != 1, "frames": options.frames is not None}
+    for name in given:
+        if given[name] and not of_videos:
             raise MisuseError(f"--{name} is for videos, the signature takes {', '.join(inputs)}")
     most = options.frames or MOST_FRAMES
     names, rows = read_named_rows(options.rows, inputs, options.every, most)

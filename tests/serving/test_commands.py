@@ -162,7 +162,7 @@ class TestCall:
     ):
         assert main(["call", "toy", "A joy.", "--every", "2", *where]) == 2
         assert "--every is for videos, the signature takes text" in capsys.readouterr().err
-        assert main(["call", "toy", "A joy.", "--frames", "2", *where]) == 2
+        assert main(["call", "toy", "A joy.", "--frames", "1", *where]) == 2
         assert "--frames is for videos, the signature takes text" in capsys.readouterr().err
 
     def test_failures_are_one_line_and_code_1(
