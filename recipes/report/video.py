@@ -26,7 +26,7 @@ _LEAST_PIXELS = 192
 """Height of a film on a screen; smaller frames are enlarged."""
 
 _FEW = 6
-"""Columns that are drawn as wide as fewer would be."""
+"""Columns up to which a frame keeps its size: fewer frames are not drawn larger."""
 
 _TALLEST = 3 * WIDE
 """Inches of the largest grid of frames."""

@@ -266,6 +266,45 @@ def test_true_frames_are_shown_less_and_less():
     assert float(known_frames(optimizer, 4)) == 0.25
 
 
+class TestBfloat16:
+    """Training in it takes a processor that knows it."""
+
+    @pytest.mark.parametrize(
+        ("processor", "is_told"),
+        [
+            ("flags\t\t: fpu avx avx2 fma", True),
+            ("flags\t\t: fpu avx512f avx512_bf16 fma", False),
+            ("flags\t\t: fpu amx_bf16 amx_tile", False),
+            ("Features\t: fp asimd i8mm bf16 sve", False),
+            (None, False),  # as where a system does not say
+        ],
+    )
+    def test_a_processor_that_does_not_is_told_of(
+        self,
+        processor: str | None,
+        is_told: bool,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ):
+        import keras
+
+        from recipes import watching
+
+        if processor is not None:
+            (tmp_path / "cpuinfo").write_text(processor)
+        monkeypatch.setattr(watching, "_PROCESSOR", tmp_path / "cpuinfo")
+        with watching.in_precision(mixed=True):
+            assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        assert ("--mixed-precision False" in capsys.readouterr().err) == is_told
+        with watching.in_precision(mixed=False):
+            assert keras.config.dtype_policy().name == "float32"
+        assert not capsys.readouterr().err
+
+    def test_only_the_preset_for_a_gpu_asks_for_it(self):
+        assert [name for name, each in recipe.PRESETS.items() if each.mixed_precision] == ["large"]
+
+
 class TestConfig:
     """Bad values are named before anything is loaded."""
 
