@@ -8,14 +8,9 @@ Each module has, in this order: a docstring with its command and score, `Config`
 from __future__ import annotations
 
 import importlib
-import os
 from types import ModuleType
 
 from zoo.errors import UnknownNameError
-
-# TensorFlow takes oneDNN by itself only on processors with AVX512, though convolutions are a
-# quarter faster by it on older ones too. It reads this when it is imported.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 RECIPES = {
     "sentiment": "text to label: movie sentences, reviews, or your own table",

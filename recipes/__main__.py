@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from recipes import RECIPES, recipe
 from recipes.commands import COMMANDS
+from zoo import onednn
 from zoo.command import exit_code
 from zoo.errors import UnknownNameError
 
@@ -23,6 +24,7 @@ commands:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, 1 for a failure, 2 for misuse."""
+    onednn.turn_on()
     goes_on = "interrupted: the same command goes on from the last checkpoint"
     return exit_code(_dispatch, arguments, goes_on)
 

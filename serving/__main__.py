@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from serving.commands import COMMANDS, command
 from serving.errors import ServingError
+from zoo import onednn
 from zoo.command import exit_code
 from zoo.errors import MisuseError
 
@@ -29,6 +30,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, 1 for a failure, 2 for misuse."""
+    onednn.turn_on()
     return exit_code(_dispatch, arguments, "interrupted", (ServingError,))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from serving.following import follow_parent
 from tuning.commands import COMMANDS
+from zoo import onednn
 from zoo.command import exit_code
 from zoo.errors import UnknownNameError
 
@@ -21,6 +22,7 @@ commands:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, 1 for a failure, 2 for misuse."""
+    onednn.turn_on()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # a chief that is away is no news
     follow_parent()
     goes_on = "interrupted: the same command goes on where it stopped"

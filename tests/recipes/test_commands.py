@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,16 +41,6 @@ def test_without_a_recipe_the_recipes_and_commands_are_listed(
     printed = capsys.readouterr().out
     for word in ("sentiment", "train", "evaluate", "predict", "export"):
         assert word in printed
-
-
-@pytest.mark.parametrize(("asked", "taken"), [({}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "0")])
-def test_onednn_is_taken_unless_told_otherwise(asked: dict[str, str], taken: str) -> None:
-    code = "import os, recipes; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
-    others = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**others, **asked}, capture_output=True, text=True
-    )
-    assert done.stdout.strip() == taken, done.stderr
 
 
 def test_a_recipe_alone_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
