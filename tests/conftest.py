@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from zoo import onednn
+
 if TYPE_CHECKING:
     from zoo.pipeline import Pipeline
     from zoo.preprocessing import TextEncoder
 
 # TensorFlow reads it once, when the first test imports it.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+onednn.turn_on()  # as the command lines do, beside which tests compute
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: their threads only meet
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
